@@ -1,0 +1,58 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Warnings are errors in our own targets; dependencies keep their own settings.
+let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"])]
+
+let package = Package(
+    name: "coldpath",
+    products: [
+        .executable(name: "spool-writer", targets: ["spool-writer"]),
+        .executable(name: "spool-loader", targets: ["spool-loader"]),
+        .library(name: "SpoolFormat", targets: ["SpoolFormat"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // C libraries, as Debian ships them.
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        // What Swift cannot reach by itself: CRC-32C instructions and a few Linux calls.
+        .target(name: "CSystem"),
+
+        // Arrows point only down: commands -> SpoolIO -> SpoolFormat.
+        .target(name: "SpoolFormat", dependencies: ["CLZ4", "CSystem"], swiftSettings: strict),
+        .target(name: "SpoolIO", dependencies: ["SpoolFormat", "CSystem"], swiftSettings: strict),
+        .target(
+            name: "SpoolConfig",
+            dependencies: ["SpoolFormat", "SpoolIO", .product(name: "TOMLKit", package: "TOMLKit")],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "spool-writer",
+            dependencies: [
+                "SpoolFormat", "SpoolIO", "SpoolConfig",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "spool-loader",
+            dependencies: [
+                "SpoolFormat", "SpoolIO", "SpoolConfig", "CCurl",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+
+        .testTarget(name: "SpoolFormatTests", dependencies: ["SpoolFormat", "CLZ4"], swiftSettings: strict),
+        .testTarget(
+            name: "SpoolWriterTests", dependencies: ["spool-writer", "SpoolIO", "SpoolFormat"], swiftSettings: strict),
+        .testTarget(
+            name: "SpoolLoaderTests", dependencies: ["spool-loader", "spool-writer", "SpoolIO", "SpoolFormat"],
+            swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6]
+)

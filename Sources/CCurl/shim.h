@@ -1,0 +1,26 @@
+// libcurl. Swift cannot call C variadic functions, so each argument kind of curl_easy_setopt,
+// curl_easy_getinfo and curl_multi_setopt gets a typed inline of one line.
+#include <curl/curl.h>
+
+typedef size_t (*cp_curl_sink)(char *bytes, size_t size, size_t count, void *context);
+
+static inline CURLcode cp_curl_set_long(CURL *handle, CURLoption option, long value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode cp_curl_set_size(CURL *handle, CURLoption option, curl_off_t value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode cp_curl_set_pointer(CURL *handle, CURLoption option, const void *value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode cp_curl_set_sink(CURL *handle, CURLoption option, cp_curl_sink value) {
+    return curl_easy_setopt(handle, option, value);
+}
+static inline CURLcode cp_curl_get_long(CURL *handle, CURLINFO info, long *value) {
+    return curl_easy_getinfo(handle, info, value);
+}
+static inline CURLcode cp_curl_get_pointer(CURL *handle, CURLINFO info, void **value) {
+    return curl_easy_getinfo(handle, info, value);
+}
+// The finished transfer of a message: a union that Swift would import by its first field only.
+static inline CURLcode cp_curl_message_result(const CURLMsg *message) { return message->data.result; }

@@ -1,0 +1,309 @@
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// A column while rows are gathered: its values in the very layout that the Native block will have.
+///
+/// A lane holds only trivial values, so that hot loops touch no reference count.
+public struct ColumnLane {
+    /// What a parser has to produce for a value.
+    public enum Kind: UInt8, Sendable {
+        case int8, int16, int32, int64, uint8, uint16, uint32, uint64
+        case float32, float64, bool
+        case decimal32, decimal64, decimal128
+        case date, dateTime, dateTime64
+        case enum8, enum16, uuid, fixedString, string
+    }
+
+    /// One enum name as bytes, for a comparison without `String`.
+    public struct EnumName {
+        public let bytes: UnsafePointer<UInt8>
+        public let count: Int
+        public let value: Int16
+    }
+
+    public let kind: Kind
+    public let shape: ColumnType.Shape
+    /// Bytes of a value; 0 for strings.
+    public let width: Int
+    /// Digits and decimals of a `Decimal`.
+    public let precision: Int
+    public let scale: Int
+    public let enumNames: UnsafeBufferPointer<EnumName>
+
+    /// The values so far, those of the unfinished row last.
+    public var values: RawBuffer
+    /// Null map (one byte a row) or array ends (eight bytes a row).
+    var marks: RawBuffer
+    /// Values of all arrays so far.
+    var elements: UInt64 = 0
+    /// Row in which a value was last given, counted from 1 over the builder's life.
+    var givenInRow: UInt64 = 0
+
+    var finishedValues = 0
+    var finishedMarks = 0
+    var finishedElements: UInt64 = 0
+
+    let isRequired: Bool
+    let defaultBytes: RawBuffer
+
+    /// Closes a value: for a nullable column says that it is not null, for an array column counts an element.
+    @inline(__always)
+    public mutating func finishValue() {
+        switch shape {
+        case .plain: break
+        case .nullable: marks.append(UInt8(0))
+        case .array: elements += 1
+        }
+    }
+
+    /// Closes the array of this row, after its elements.
+    @inline(__always)
+    public mutating func finishArray() { marks.append(elements) }
+
+    public mutating func appendNull() {
+        marks.append(UInt8(1))
+        if width == 0 { values.append(UInt8(0)) } else { values.appendZeros(width) }
+    }
+
+    mutating func appendDefault() {
+        switch shape {
+        case .array: finishArray()
+        case .nullable where defaultBytes.count == 0: appendNull()
+        case .plain, .nullable:
+            values.append(defaultBytes.base, count: defaultBytes.count)
+            finishValue()
+        }
+    }
+
+    mutating func undoRow() {
+        values.truncate(to: finishedValues)
+        marks.truncate(to: finishedMarks)
+        elements = finishedElements
+    }
+
+    mutating func finishRow() {
+        finishedValues = values.count
+        finishedMarks = marks.count
+        finishedElements = elements
+    }
+
+    /// Forgets the finished rows; those bytes of an unfinished row move to the front.
+    mutating func dropFinished() {
+        values.dropFirst(finishedValues)
+        marks.dropFirst(finishedMarks)
+        if shape == .array {
+            for offset in stride(from: 0, to: marks.count, by: 8) {
+                let end = marks.base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                marks.base.storeBytes(of: end - finishedElements, toByteOffset: offset, as: UInt64.self)
+            }
+        }
+        elements -= finishedElements
+        finishedValues = 0
+        finishedMarks = 0
+        finishedElements = 0
+    }
+}
+
+/// Gathers the rows of one table into columns and assembles them into a Native block (`docs/spool-format.md` §7).
+///
+/// Use: append a row's fields to ``lanes`` (each once, after ``give(_:)``), then ``finishRow()``, or ``undoRow()`` if the
+/// row is refused. A finished row belongs to the block; an unfinished one never shows.
+public final class BlockBuilder {
+    /// What became of a row that was to be finished.
+    public enum Finish: Equatable, Sendable {
+        case finished
+        /// The column with this index is required and was not given. The row is still unfinished.
+        case missing(column: Int)
+        /// The row belongs to another partition than the rows before it: assemble and drop those, then finish again.
+        case otherPartition
+    }
+
+    public let schema: TableSchema
+    public let lanes: UnsafeMutableBufferPointer<ColumnLane>
+    /// Finished rows.
+    public private(set) var rows = 0
+    /// The partition of all finished rows.
+    public private(set) var partition: Int32 = 0
+    /// Nanoseconds since the Unix epoch; meaningful while `rows > 0`.
+    public private(set) var minEventTime = Int64.max
+    public private(set) var maxEventTime = Int64.min
+
+    private var partitionRange: (from: Int64, to: Int64) = (0, 0)
+    private var row: UInt64 = 1
+    private let preludes: [[UInt8]]
+    private let writerCell: [UInt8]
+    private let enumStorage: [UnsafeMutablePointer<UInt8>]
+
+    /// - Parameters:
+    ///   - writer: the writer id that every row carries.
+    ///   - parseDefault: turns a column's DEFAULT literal into the bytes of one value.
+    public init(
+        schema: TableSchema, writer: String,
+        parseDefault: (Column) throws(SchemaError) -> [UInt8]
+    ) throws(SchemaError) {
+        self.schema = schema
+        preludes = schema.wireColumns.map(Self.prelude)
+        writerCell = [UInt8(writer.utf8.count)] + Array(writer.utf8)
+        var defaults: [[UInt8]] = []
+        for column in schema.columns { defaults.append(column.defaultText == nil ? [] : try parseDefault(column)) }
+        var storage: [UnsafeMutablePointer<UInt8>] = []
+        lanes = .allocate(capacity: schema.columns.count)
+        for (index, column) in schema.columns.enumerated() {
+            var defaultBytes = RawBuffer(capacity: defaults[index].count)
+            defaultBytes.append(defaults[index])
+            lanes.initializeElement(
+                at: index,
+                to: ColumnLane(
+                    kind: column.type.laneKind, shape: column.type.shape, width: column.type.width ?? 0,
+                    precision: column.type.precision, scale: column.type.scale,
+                    enumNames: Self.enumNames(column.type, storage: &storage),
+                    values: RawBuffer(capacity: 1_024), marks: RawBuffer(capacity: column.type.shape == .plain ? 0 : 512),
+                    isRequired: column.isRequired, defaultBytes: defaultBytes))
+        }
+        enumStorage = storage
+    }
+
+    deinit {
+        for lane in lanes {
+            lane.values.free()
+            lane.marks.free()
+            lane.defaultBytes.free()
+            lane.enumNames.deallocate()
+        }
+        for bytes in enumStorage { bytes.deallocate() }
+        lanes.deallocate()
+    }
+
+    /// Bytes that the finished rows take, without `spool_writer` and `spool_seq`.
+    public var byteCount: Int { lanes.reduce(0) { $0 + $1.finishedValues + $1.finishedMarks } }
+
+    /// Notes that the unfinished row gives this column a value.
+    ///
+    /// - Returns: false if the row gave it before.
+    @inline(__always)
+    public func give(_ column: Int) -> Bool {
+        let lane = lanes.baseAddress! + column
+        if lane.pointee.givenInRow == row { return false }
+        lane.pointee.givenInRow = row
+        return true
+    }
+
+    /// Completes the row with defaults and makes it part of the block.
+    public func finishRow() -> Finish {
+        let count = lanes.count
+        let base = lanes.baseAddress!
+        for index in 0..<count where base[index].givenInRow != row {
+            if base[index].isRequired { return .missing(column: index) }
+            base[index].appendDefault()
+            base[index].givenInRow = row
+        }
+        let times = base[schema.eventTimeColumn].values
+        let time = times.base.loadUnaligned(fromByteOffset: times.count - 8, as: Int64.self)
+        if rows == 0 {
+            if time < partitionRange.from || time >= partitionRange.to {
+                partitionRange = schema.partitionRule.range(around: time)
+                partition = schema.partitionRule.partition(of: time)
+            }
+        } else if time < partitionRange.from || time >= partitionRange.to {
+            return .otherPartition
+        }
+        for index in 0..<count { base[index].finishRow() }
+        minEventTime = min(minEventTime, time)
+        maxEventTime = max(maxEventTime, time)
+        rows += 1
+        row += 1
+        return .finished
+    }
+
+    /// Takes back whatever the unfinished row appended.
+    public func undoRow() {
+        for index in lanes.indices { lanes[index].undoRow() }
+        row += 1
+    }
+
+    /// Writes the Native block of the finished rows to `output`.
+    public func assemble(firstSequence: UInt64, into output: inout RawBuffer) {
+        precondition(rows > 0, "a block without rows is refused by ClickHouse (code 49)")
+        output.reserve(byteCount + rows * (writerCell.count + 8) + preludes.reduce(32) { $0 + $1.count })
+        output.appendVarint(UInt64(preludes.count))
+        output.appendVarint(UInt64(rows))
+        for (index, lane) in lanes.enumerated() {
+            output.append(preludes[index])
+            if lane.finishedMarks > 0 { output.append(lane.marks.base, count: lane.finishedMarks) }
+            output.append(lane.values.base, count: lane.finishedValues)
+        }
+        output.append(preludes[lanes.count])
+        writerCell.withUnsafeBytes { cell in
+            for _ in 0..<rows { output.append(cell.baseAddress!, count: cell.count) }
+        }
+        output.append(preludes[lanes.count + 1])
+        for index in 0..<UInt64(rows) { output.append(firstSequence + index) }
+    }
+
+    /// Forgets the finished rows, after they were assembled; an unfinished row stays.
+    public func dropFinished() {
+        for index in lanes.indices { lanes[index].dropFinished() }
+        rows = 0
+        minEventTime = .max
+        maxEventTime = .min
+    }
+
+    private static func prelude(_ column: WireColumn) -> [UInt8] {
+        var bytes = RawBuffer(capacity: 64)
+        defer { bytes.free() }
+        for text in [column.name, column.type] {
+            bytes.appendVarint(UInt64(text.utf8.count))
+            bytes.append(text.utf8)
+        }
+        return Array(bytes.bytes)
+    }
+
+    private static func enumNames(
+        _ type: ColumnType, storage: inout [UnsafeMutablePointer<UInt8>]
+    ) -> UnsafeBufferPointer<ColumnLane.EnumName> {
+        let cases = type.enumCases
+        let names = UnsafeMutableBufferPointer<ColumnLane.EnumName>.allocate(capacity: cases.count)
+        for (index, item) in cases.enumerated() {
+            let utf8 = Array(item.name.utf8)
+            let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: max(utf8.count, 1))
+            bytes.initialize(from: utf8, count: utf8.count)
+            storage.append(bytes)
+            names.initializeElement(
+                at: index, to: ColumnLane.EnumName(bytes: UnsafePointer(bytes), count: utf8.count, value: item.value))
+        }
+        return UnsafeBufferPointer(names)
+    }
+}
+
+extension ColumnType {
+    /// Names and values of an enum type; empty for others.
+    public var enumCases: [EnumCase] {
+        switch scalar {
+        case .enum8(let cases), .enum16(let cases): cases
+        default: []
+        }
+    }
+
+    var precision: Int { if case .decimal(let precision, _) = scalar { precision } else { 0 } }
+    var scale: Int { if case .decimal(_, let scale) = scalar { scale } else { 0 } }
+
+    var laneKind: ColumnLane.Kind {
+        switch scalar {
+        case .int(let bits): bits == 8 ? .int8 : bits == 16 ? .int16 : bits == 32 ? .int32 : .int64
+        case .uint(let bits): bits == 8 ? .uint8 : bits == 16 ? .uint16 : bits == 32 ? .uint32 : .uint64
+        case .float32: .float32
+        case .float64: .float64
+        case .bool: .bool
+        case .decimal: width == 4 ? .decimal32 : width == 8 ? .decimal64 : .decimal128
+        case .date: .date
+        case .dateTime: .dateTime
+        case .dateTime64: .dateTime64
+        case .enum8: .enum8
+        case .enum16: .enum16
+        case .uuid: .uuid
+        case .fixedString: .fixedString
+        case .string: .string
+        }
+    }
+}

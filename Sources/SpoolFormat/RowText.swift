@@ -1,0 +1,52 @@
+/// Rows of a decoded block as text.
+public enum RowText {
+    /// One JSON object, in the form that `spool-writer` reads, with `spool_writer` and `spool_seq` added.
+    public static func json(_ block: NativeBlock, row: Int, table: String) -> String {
+        var text = "{\"table\":\(quoted(table))"
+        for column in block.columns {
+            text += ",\(quoted(column.name)):\(json(column, row))"
+        }
+        return text + "}"
+    }
+
+    /// One line of comma-separated values (RFC 4180); arrays as JSON, nulls as nothing.
+    public static func csv(_ block: NativeBlock, row: Int) -> String {
+        block.columns.map { column in
+            if column.isNull(row) { return "" }
+            return csvField(column.type.shape == .array ? json(column, row) : column.text(column.elements(row).lowerBound))
+        }.joined(separator: ",")
+    }
+
+    /// The line of column names.
+    public static func csvHeader(_ columns: [WireColumn]) -> String { columns.map { csvField($0.name) }.joined(separator: ",") }
+
+    private static func json(_ column: NativeColumn, _ row: Int) -> String {
+        if column.isNull(row) { return "null" }
+        let values = column.elements(row).map { column.isBareInJSON ? column.text($0) : quoted(column.text($0)) }
+        return column.type.shape == .array ? "[\(values.joined(separator: ","))]" : values[0]
+    }
+
+    private static func csvField(_ text: String) -> String {
+        guard text.utf8.contains(where: { $0 == 0x22 || $0 == 0x2C || $0 == 0x0A || $0 == 0x0D }) else { return text }
+        return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+    }
+
+    /// A JSON string.
+    public static func quoted(_ text: String) -> String {
+        var out = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": out += "\\\""
+            case "\\": out += "\\\\"
+            case "\n": out += "\\n"
+            case "\r": out += "\\r"
+            case "\t": out += "\\t"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+                let digits = String(scalar.value, radix: 16)
+                out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: out.unicodeScalars.append(scalar)
+            }
+        }
+        return out + "\""
+    }
+}
