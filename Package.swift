@@ -28,7 +28,10 @@ let package = Package(
         .target(name: "SpoolIO", dependencies: ["SpoolFormat", "CSystem"], swiftSettings: strict),
         .target(
             name: "SpoolConfig",
-            dependencies: ["SpoolFormat", "SpoolIO", .product(name: "TOMLKit", package: "TOMLKit")],
+            dependencies: [
+                "SpoolFormat", "SpoolIO", .product(name: "TOMLKit", package: "TOMLKit"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "spool-writer",

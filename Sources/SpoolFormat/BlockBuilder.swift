@@ -151,7 +151,7 @@ public final class BlockBuilder {
         lanes = .allocate(capacity: schema.columns.count)
         for (index, column) in schema.columns.enumerated() {
             var defaultBytes = RawBuffer(capacity: defaults[index].count)
-            defaultBytes.append(defaults[index])
+            defaultBytes.append(contentsOf: defaults[index])
             lanes.initializeElement(
                 at: index,
                 to: ColumnLane(
@@ -175,8 +175,8 @@ public final class BlockBuilder {
         lanes.deallocate()
     }
 
-    /// Bytes that the finished rows take, without `spool_writer` and `spool_seq`.
-    public var byteCount: Int { lanes.reduce(0) { $0 + $1.finishedValues + $1.finishedMarks } }
+    /// Bytes that the finished rows take in the block, `spool_writer` and `spool_seq` included.
+    public private(set) var byteCount = 0
 
     /// Notes that the unfinished row gives this column a value.
     ///
@@ -208,7 +208,12 @@ public final class BlockBuilder {
         } else if time < partitionRange.from || time >= partitionRange.to {
             return .otherPartition
         }
-        for index in 0..<count { base[index].finishRow() }
+        var bytes = 0
+        for index in 0..<count {
+            base[index].finishRow()
+            bytes += base[index].finishedValues + base[index].finishedMarks
+        }
+        byteCount = bytes + (rows + 1) * (writerCell.count + 8)
         minEventTime = min(minEventTime, time)
         maxEventTime = max(maxEventTime, time)
         rows += 1
@@ -225,19 +230,19 @@ public final class BlockBuilder {
     /// Writes the Native block of the finished rows to `output`.
     public func assemble(firstSequence: UInt64, into output: inout RawBuffer) {
         precondition(rows > 0, "a block without rows is refused by ClickHouse (code 49)")
-        output.reserve(byteCount + rows * (writerCell.count + 8) + preludes.reduce(32) { $0 + $1.count })
+        output.reserve(byteCount + preludes.reduce(32) { $0 + $1.count })
         output.appendVarint(UInt64(preludes.count))
         output.appendVarint(UInt64(rows))
         for (index, lane) in lanes.enumerated() {
-            output.append(preludes[index])
+            output.append(contentsOf: preludes[index])
             if lane.finishedMarks > 0 { output.append(lane.marks.base, count: lane.finishedMarks) }
             output.append(lane.values.base, count: lane.finishedValues)
         }
-        output.append(preludes[lanes.count])
+        output.append(contentsOf: preludes[lanes.count])
         writerCell.withUnsafeBytes { cell in
             for _ in 0..<rows { output.append(cell.baseAddress!, count: cell.count) }
         }
-        output.append(preludes[lanes.count + 1])
+        output.append(contentsOf: preludes[lanes.count + 1])
         for index in 0..<UInt64(rows) { output.append(firstSequence + index) }
     }
 
@@ -245,6 +250,7 @@ public final class BlockBuilder {
     public func dropFinished() {
         for index in lanes.indices { lanes[index].dropFinished() }
         rows = 0
+        byteCount = 0
         minEventTime = .max
         maxEventTime = .min
     }
@@ -254,7 +260,7 @@ public final class BlockBuilder {
         defer { bytes.free() }
         for text in [column.name, column.type] {
             bytes.appendVarint(UInt64(text.utf8.count))
-            bytes.append(text.utf8)
+            bytes.append(contentsOf: text.utf8)
         }
         return Array(bytes.bytes)
     }

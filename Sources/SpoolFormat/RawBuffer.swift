@@ -39,7 +39,7 @@ public struct RawBuffer {
         count += bytes
     }
 
-    public mutating func append(_ source: some Collection<UInt8>) {
+    public mutating func append(contentsOf source: some Collection<UInt8>) {
         for byte in source { append(byte) }
     }
 

@@ -158,6 +158,10 @@ public enum Directory {
         guard unlink(path) == 0 else { throw IOFailure("remove", path, errno) }
     }
 
+    public static func removeIfPresent(_ path: String) throws(IOFailure) {
+        guard unlink(path) == 0 || errno == ENOENT else { throw IOFailure("remove", path, errno) }
+    }
+
     public static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "" }
         return slash == path.startIndex ? "/" : String(path[..<slash])
@@ -185,7 +189,7 @@ public enum TextFile {
     /// Replaces the file; when this returns the new text and its name are durable.
     public static func replace(_ path: String, with text: String) throws(IOFailure) {
         let temporary = path + ".tmp"
-        do { try Directory.remove(temporary) } catch { if !error.isMissing { throw error } }
+        try Directory.removeIfPresent(temporary)
         let file = try File.create(temporary)
         try file.write(Array(text.utf8), at: 0)
         // Sync before the rename: otherwise a power loss can leave the name without the bytes.

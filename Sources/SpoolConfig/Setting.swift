@@ -1,0 +1,86 @@
+/// One thing that can be configured: in the file as `section.name`, in the environment as `COLDPATH_SECTION_NAME`, and
+/// on some commands as a flag.
+public struct Setting: Sendable {
+    public enum Kind: Sendable {
+        case text
+        case path
+        /// A whole number in the range.
+        case count(ClosedRange<Int>)
+        /// Nanoseconds in the range.
+        case duration(ClosedRange<Int64>)
+        /// Bytes in the range.
+        case bytes(ClosedRange<Int64>)
+        /// Texts, separated by commas outside of the file.
+        case list
+        case choice([String])
+    }
+
+    public let key: String
+    public let kind: Kind
+    /// As it would be written; nil if there is no value unless one is given.
+    public let fallback: String?
+    /// One line for people.
+    public let meaning: String
+
+    init(_ key: String, _ kind: Kind, _ fallback: String?, _ meaning: String) {
+        self.key = key
+        self.kind = kind
+        self.fallback = fallback
+        self.meaning = meaning
+    }
+
+    public var environmentName: String {
+        "COLDPATH_" + key.uppercased().map { $0 == "." ? "_" : $0 }.map(String.init).joined()
+    }
+
+    /// What is wrong with a value; nil if nothing.
+    func complaint(about text: String) -> String? {
+        switch kind {
+        case .text, .list: return nil
+        case .path: return text.isEmpty ? "a path, not an empty text" : nil
+        case .choice(let choices): return choices.contains(text) ? nil : "one of \(choices.joined(separator: ", "))"
+        case .count(let range):
+            guard let value = Int(text), range.contains(value) else { return "a whole number from \(range.lowerBound) to \(range.upperBound)" }
+            return nil
+        case .duration(let range):
+            guard let value = Quantity.duration(text), range.contains(value) else { return "a duration such as \(fallback ?? "200ms") (ns, us, ms, s, m, h, d)" }
+            return nil
+        case .bytes(let range):
+            guard let value = Quantity.bytes(text), range.contains(value) else { return "a size such as \(fallback ?? "64MiB"), \(range.lowerBound) to \(range.upperBound) bytes" }
+            return nil
+        }
+    }
+
+    private static let second: Int64 = 1_000_000_000
+
+    /// Every setting of both processes, in the order in which `check-config` prints them.
+    public static let all: [Setting] = [
+        Setting("spool", .path, "/var/lib/coldpath/spool", "directory of the spool"),
+        Setting("schemas", .path, "/usr/share/coldpath/schemas", "directory of the table definitions, NNNN_name.sql"),
+        Setting("writer.id", .text, nil, "writer id of a new spool; by default the host's name with eight random hex digits"),
+        Setting("writer.socket", .path, "/run/coldpath/writer.sock", "unix socket that takes JSON lines"),
+        Setting("writer.connections", .count(1...10_000), "256", "most connections at once"),
+        Setting("writer.chunk_rows", .count(1...1_000_000), "10000", "rows after which a chunk is cut"),
+        Setting("writer.chunk_age", .duration(1_000_000...60 * second), "250ms", "age of its first row at which a chunk is cut"),
+        Setting("writer.chunk_bytes", .bytes(4_096...48 << 20), "8MiB", "uncompressed bytes after which a chunk is cut"),
+        Setting("writer.sync_age", .duration(0...60 * second), "100ms", "longest time that written chunks stay unsynced"),
+        Setting("writer.segment_bytes", .bytes(65_536...1 << 36), "64MiB", "size at which a new segment is begun"),
+        Setting("writer.segment_age", .duration(second...86_400 * second), "10m", "age at which a new segment is begun"),
+        Setting("loader.checkpoints", .path, "/var/lib/coldpath/checkpoints", "directory of the checkpoints"),
+        Setting("loader.url", .list, "http://127.0.0.1:8123", "ClickHouse's HTTP addresses; the next one is tried when one fails"),
+        Setting("loader.database", .text, "default", "database of the tables"),
+        Setting("loader.user", .text, "default", "user at ClickHouse"),
+        Setting("loader.password_file", .path, nil, "file whose first line is the password"),
+        Setting("loader.batch_rows", .count(1...1_000_000), "500000", "most rows of one insert"),
+        Setting("loader.batch_bytes", .bytes(65_536...256 << 20), "32MiB", "most bytes of one insert, as they lie in the segment"),
+        Setting("loader.linger", .duration(0...60 * second), "100ms", "how long an insert waits for more rows"),
+        Setting("loader.poll", .duration(1_000_000...60 * second), "200ms", "how often to look where inotify cannot tell"),
+        Setting("loader.timeout", .duration(second...3_600 * second), "60s", "longest time for one request"),
+        Setting("loader.backoff", .duration(1_000_000...60 * second), "200ms", "first wait after a failure; doubles, with jitter"),
+        Setting("loader.backoff_max", .duration(1_000_000...3_600 * second), "30s", "longest wait after failures"),
+    ]
+
+    /// What `[tables.NAME]` can override.
+    public static let perTable: [Setting] = all.filter { perTableKeys.contains($0.key) }
+    static let perTableKeys = ["writer.chunk_rows", "writer.chunk_age", "writer.chunk_bytes"]
+}

@@ -1,0 +1,215 @@
+import Glibc
+import SpoolFormat
+import SpoolIO
+
+/// One producer on the socket: JSON lines in, answers out.
+///
+/// Answers are JSON lines too:
+/// `{"accepted":A,"refused":R,"durable":D}` — of the lines since the connection's start position, how many were taken
+/// and refused, and up to which position all are durable or refused;
+/// `{"refused":{"line":L,...,"reason":"..."}}` — one for each refused line, L counted from 1;
+/// `{"client":"NAME","durable":D}` — the answer to `{"client":"NAME"}`, which must be the first line.
+final class Connection {
+    /// Answers that a producer does not read are kept up to this many bytes; refusals beyond it are only counted.
+    private static let maxAnswerBytes = 256 << 10
+    static let readBytes = 256 << 10
+
+    let descriptor: Int32
+    private var lines = LineBuffer(limit: Recorder.maxLineBytes)
+    private var answers = RawBuffer(capacity: 1_024)
+    private(set) var source = Source(name: nil)
+    private var hasSentLines = false
+    private var reported: (accepted: UInt64, refused: UInt64, durable: UInt64) = (0, 0, 0)
+    private var unreported = 0
+    /// Counts of the source before this connection.
+    private var before: (accepted: UInt64, refused: UInt64, repeated: UInt64) = (0, 0, 0)
+
+    /// The producer has ended its side; what it sent is still answered.
+    private(set) var inputEnded = false
+    /// Nothing more can be read or written.
+    private(set) var isBroken = false
+
+    init(descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit {
+        close(descriptor)
+        lines.free()
+        answers.free()
+    }
+
+    var hasAnswers: Bool { answers.count > 0 }
+    /// Whether everything that came is durable and answered, and nothing more will come.
+    var isDone: Bool { isBroken || (inputEnded && answers.count == 0 && source.complete == source.position) }
+
+    /// Reads once and records every whole line.
+    ///
+    /// - Returns: bytes read.
+    func receive(into recorder: Recorder, server: SocketServer) -> Int {
+        let room = lines.room(Self.readBytes)
+        switch LocalSocket.receive(descriptor, into: room) {
+        case .wait: return 0
+        case .ended:
+            // A line without its newline may be cut short: it was never whole, so it is not taken.
+            inputEnded = true
+            return 0
+        case .bytes(let count):
+            lines.filled(count)
+            record(into: recorder, server: server)
+            return count
+        }
+    }
+
+    private func record(into recorder: Recorder, server: SocketServer) {
+        let now = Clock.now()
+        let monotonic = Clock.monotonic()
+        while !inputEnded {
+            switch lines.next() {
+            case .none: return
+            case .tooLong:
+                recorder.refuse(from: source)
+                answer(Refusal("line of more than \(Recorder.maxLineBytes) bytes"))
+            case .line(let line):
+                if _slowPath(!hasSentLines) {
+                    hasSentLines = true
+                    if introduces(line, recorder, server) { continue }
+                }
+                if line.isEmpty || line.isBlank {
+                    recorder.refuse(from: source)
+                    answer(Refusal("empty line"))
+                    continue
+                }
+                do throws(Refusal) {
+                    try recorder.append(line, from: source, now: now, monotonic: monotonic)
+                } catch {
+                    answer(error)
+                }
+            }
+        }
+    }
+
+    // MARK: The first line
+
+    /// Whether the first line is a producer's introduction; if so it is answered.
+    private func introduces(_ line: UnsafeRawBufferPointer, _ recorder: Recorder, _ server: SocketServer) -> Bool {
+        let introduction: Introduction
+        do throws(Refusal) {
+            guard let parsed = try Introduction(line) else { return false }
+            introduction = parsed
+        } catch {
+            put("{\"error\":\(RowText.quoted(error.reason))}\n")
+            inputEnded = true
+            return true
+        }
+        let name = "socket:\(introduction.client)"
+        if !server.release(name, for: self, recorder) {
+            put("{\"error\":\(RowText.quoted("client \(introduction.client) is connected already"))}\n")
+            inputEnded = true
+            return true
+        }
+        source = recorder.source(named: name, resume: introduction.resumes)
+        before = (source.accepted, source.refused, source.repeated)
+        reported = (0, 0, source.position)
+        put("{\"client\":\(RowText.quoted(introduction.client)),\"durable\":\(source.position)}\n")
+        return true
+    }
+
+    /// Takes all that the producer sent before it went away.
+    ///
+    /// - Returns: false if it is still there.
+    func drainToEnd(_ recorder: Recorder, _ server: SocketServer) -> Bool {
+        while !inputEnded {
+            if receive(into: recorder, server: server) == 0 && !inputEnded { return false }
+        }
+        return true
+    }
+
+    // MARK: Answers
+
+    /// Queues the counts if they changed.
+    func answerProgress() {
+        let accepted = source.accepted - before.accepted + source.repeated - before.repeated
+        let refused = source.refused - before.refused
+        let durable = source.complete
+        guard accepted != reported.accepted || refused != reported.refused || durable != reported.durable else { return }
+        guard answers.count < Self.maxAnswerBytes else { return }
+        reported = (accepted, refused, durable)
+        if unreported > 0 {
+            put("{\"unreported_refusals\":\(unreported)}\n")
+            unreported = 0
+        }
+        put("{\"accepted\":\(accepted),\"refused\":\(refused),\"durable\":\(durable)}\n")
+    }
+
+    private func answer(_ refusal: Refusal) {
+        guard answers.count < Self.maxAnswerBytes else {
+            unreported += 1
+            return
+        }
+        put("{\"refused\":\(refusal.json(line: source.position))}\n")
+    }
+
+    private func put(_ text: String) { answers.append(contentsOf: text.utf8) }
+
+    /// Sends what the producer takes now.
+    func sendAnswers() {
+        while answers.count > 0, !isBroken {
+            switch LocalSocket.send(descriptor, answers.bytes) {
+            case .bytes(let count): answers.dropFirst(count)
+            case .wait: return
+            case .ended:
+                // It does not listen any more; what it sent is recorded all the same.
+                answers.truncate(to: 0)
+                isBroken = true
+            }
+        }
+    }
+}
+
+extension Refusal {
+    /// The refusal as a JSON object.
+    ///
+    /// - Parameter line: number of the line, from 1.
+    func json(line: UInt64) -> String {
+        var text = "{\"line\":\(line)"
+        if let table { text += ",\"table\":\(RowText.quoted(table))" }
+        if let field { text += ",\"field\":\(RowText.quoted(field))" }
+        return text + ",\"reason\":\(RowText.quoted(reason))}"
+    }
+}
+
+/// A producer's first line, `{"client":"NAME"}` or `{"client":"NAME","resume":true}`.
+struct Introduction {
+    let client: String
+    /// It will send again everything from the position that it is told.
+    let resumes: Bool
+
+    /// - Returns: nil if the line does not begin with `"client"`, so is an event.
+    /// - Throws: `Refusal` if it does and is no proper introduction.
+    init?(_ line: UnsafeRawBufferPointer) throws(Refusal) {
+        var scanner = JSONScanner(line)
+        guard scanner.taken(0x7B), let key = try? scanner.takeString(), Self.text(key) == "client" else { return nil }
+        try scanner.expect(0x3A, "\":\"")
+        let value = try scanner.takeString()
+        client = Self.text(value)
+        guard NameRule.isSource("socket:\(client)"), !client.isEmpty else {
+            throw Refusal("client must be 1 to \(FormatLimits.sourceBytes - 7) printable ASCII characters without spaces")
+        }
+        var resumes = false
+        if scanner.taken(0x2C) {
+            let option = try scanner.takeString()
+            guard Self.text(option) == "resume" else { throw Refusal("after \"client\" only \"resume\" can follow") }
+            try scanner.expect(0x3A, "\":\"")
+            scanner.skipSpace()
+            guard scanner.takenLiteral("true") || scanner.takenLiteral("false") else { throw Refusal("\"resume\" must be true or false") }
+            resumes = (scanner.position - 1).pointee == UInt8(ascii: "e") && (scanner.position - 2).pointee == UInt8(ascii: "u")
+        }
+        try scanner.expect(0x7D, "\"}\"")
+        scanner.skipSpace()
+        guard scanner.next == nil else { throw scanner.syntax("expected the end of the line") }
+        self.resumes = resumes
+    }
+
+    private static func text(_ raw: JSONScanner.RawString) -> String {
+        String(decoding: UnsafeBufferPointer(start: raw.bytes, count: raw.count), as: UTF8.self)
+    }
+}

@@ -1,0 +1,258 @@
+import SpoolFormat
+import SpoolIO
+
+/// Appends chunks to the segments of one table and publishes how far they are durable.
+///
+/// Chunks are compressed straight into ``unsynced`` and stay there until they are synced, so that a full disk or a failed
+/// sync can be answered by writing the same bytes again, to the same place or to a new segment.
+final class SegmentWriter {
+    /// The active segment.
+    private struct Active {
+        let file: File
+        let header: SegmentHeader
+        let created: Int64
+        /// Synced bytes.
+        var durableBytes: UInt64
+        var entries: [IndexEntry] = []
+        var firstIngest: Int64 = 0
+        var minEventTime = Int64.max
+        var maxEventTime = Int64.min
+    }
+
+    private struct Pending {
+        var header: ChunkHeader
+        let headerBytes: Int
+    }
+
+    let schema: TableSchema
+    let spool: SpoolDirectory
+    let segmentBytes: Int
+    /// Nanoseconds.
+    let segmentAge: Int64
+
+    private var active: Active?
+    private var markFile: File?
+    private var publications: UInt64 = 0
+    private var nextNumber: UInt64
+    /// Rows `[lostFrom, next sequence)` that recovery found missing; the next segment's header declares them.
+    private var lostFrom: UInt64?
+    private let columns: [WireColumn]
+
+    /// The sequence of the next row.
+    private(set) var nextSequence: UInt64
+    /// Everything before this sequence is durable and published.
+    private(set) var durableEnd: UInt64
+    private(set) var positions: PositionTable
+
+    /// Bytes of chunks not yet synced, as they lie or shall lie in the segment.
+    private var unsynced = RawBuffer(capacity: 1 << 16)
+    private var pending: [Pending] = []
+    /// How many of those bytes are written to the file.
+    private var writtenBytes = 0
+    private var block = RawBuffer(capacity: 1 << 16)
+
+    init(schema: TableSchema, spool: SpoolDirectory, start: RecoveredTable, segmentBytes: Int, segmentAge: Int64) {
+        self.schema = schema
+        self.spool = spool
+        self.segmentBytes = segmentBytes
+        self.segmentAge = segmentAge
+        columns = schema.wireColumns
+        nextNumber = start.nextNumber
+        nextSequence = start.nextSequence
+        durableEnd = start.nextSequence
+        lostFrom = start.lostFrom
+        positions = start.positions
+        publications = start.publications
+    }
+
+    deinit {
+        unsynced.free()
+        block.free()
+    }
+
+    /// Whether chunks wait to be written or synced.
+    var isDirty: Bool { !pending.isEmpty }
+    /// Bytes held in memory because they are not durable yet.
+    var undurableBytes: Int { unsynced.count }
+
+    /// Makes the builder's finished rows a chunk and empties it. Nothing is written yet; see ``write()``.
+    ///
+    /// - Parameters:
+    ///   - firstIngest: when the first of these rows arrived, nanoseconds since the Unix epoch.
+    ///   - sources: at most `FormatLimits.chunkSources` positions.
+    func cut(_ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition]) {
+        block.truncate(to: 0)
+        builder.assemble(firstSequence: nextSequence, into: &block)
+        var header = ChunkHeader(
+            table: schema.table, writer: spool.writer, segmentNumber: active?.header.number ?? nextNumber,
+            firstSequence: nextSequence, rows: builder.rows, partition: builder.partition,
+            fingerprint: schemaFingerprint(columns), minEventTime: builder.minEventTime, maxEventTime: builder.maxEventTime,
+            firstIngest: firstIngest, dataChecksum: 0, dataBytes: 0, blockBytes: block.count, sources: sources)
+        // The header's size does not depend on what its numbers are, so the data frame can be made in its place.
+        let headerBytes = header.encode().count
+        let start = unsynced.count
+        unsynced.reserve(headerBytes + LZ4Frame.bound(block.count))
+        unsynced.appendZeros(headerBytes)
+        let room = UnsafeMutableRawBufferPointer(
+            start: unsynced.base + unsynced.count, count: unsynced.capacity - unsynced.count)
+        let dataBytes = LZ4Frame.compress(block.bytes, into: room)
+        header.dataBytes = dataBytes
+        header.dataChecksum = crc32c(UnsafeRawBufferPointer(start: room.baseAddress, count: dataBytes))
+        unsynced.extend(by: dataBytes)
+        store(header.encode(), at: start)
+        pending.append(Pending(header: header, headerBytes: headerBytes))
+        nextSequence = header.endSequence
+        for position in sources { positions.note(position) }
+        builder.dropFinished()
+    }
+
+    /// Writes what was cut. Nothing is durable until ``sync(now:)``; after an error the same bytes are tried again next time.
+    func write(now: Int64) throws(IOFailure) {
+        guard writtenBytes < unsynced.count else { return }
+        if active == nil { try begin(now: now) }
+        guard let active else { return }
+        let rest = UnsafeRawBufferPointer(rebasing: unsynced.bytes[writtenBytes...])
+        try active.file.write(rest, at: active.durableBytes + UInt64(writtenBytes))
+        writtenBytes = unsynced.count
+    }
+
+    /// Makes everything that was written durable and publishes it; then begins a new segment if this one is due.
+    ///
+    /// - Throws: after a failed sync nothing is assumed of the segment: it is cut back to what was durable and sealed, and the
+    ///   chunks wait to be written again into a new one.
+    func sync(now: Int64) throws(IOFailure) {
+        precondition(writtenBytes == unsynced.count, "sync with \(unsynced.count - writtenBytes) bytes unwritten")
+        guard let file = active?.file else { return }
+        if !pending.isEmpty {
+            do {
+                try file.sync()
+            } catch {
+                try abandon(now: now)
+                throw error
+            }
+            account()
+            try publish(now: now, sealed: false, durably: false)
+        }
+        if let active, active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge, !active.entries.isEmpty {
+            try seal(now: now)
+        }
+    }
+
+    /// Ends the active segment with its index. When this returns, all of it and its mark are durable.
+    func seal(now: Int64) throws(IOFailure) {
+        precondition(pending.isEmpty, "seal with \(pending.count) chunks pending")
+        guard var sealed = active else { return }
+        let index = SegmentIndex.encode(
+            entries: sealed.entries, firstSequence: sealed.header.firstSequence, firstIngest: sealed.firstIngest, sealed: now,
+            at: sealed.durableBytes)
+        try sealed.file.write(index, at: sealed.durableBytes)
+        try sealed.file.sync()
+        sealed.durableBytes += UInt64(index.count)
+        active = sealed
+        try publish(now: now, sealed: true, durably: true)
+        active = nil
+    }
+
+    /// When the active segment is due to be sealed for its age; nil if there is none with rows.
+    var sealDeadline: Int64? {
+        guard let active, !active.entries.isEmpty else { return nil }
+        return active.created + segmentAge
+    }
+
+    // MARK: Steps
+
+    /// Begins a segment. When this returns its header and name are durable, and its mark is published.
+    private func begin(now: Int64) throws(IOFailure) {
+        let directory = spool.directory(of: schema.table)
+        try Directory.create(directory)
+        let first = pending.first?.header.firstSequence ?? nextSequence
+        let header = SegmentHeader(
+            table: schema.table, writer: spool.writer, number: nextNumber, firstSequence: first, lostFrom: lostFrom ?? first,
+            created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn, partitionRule: schema.partitionRule,
+            sources: positions.all)
+        let path = spool.path(of: header.name, table: schema.table)
+        let temporary = path + ".tmp"
+        try Directory.removeIfPresent(temporary)
+        let file = try File.create(temporary)
+        let bytes = header.encode()
+        try file.write(bytes, at: 0)
+        // Sync before the rename, and the directory after it: a segment that has its name has its whole header.
+        try file.sync()
+        try Directory.rename(temporary, to: path)
+        try Directory.sync(directory)
+        renumber(to: header.number)
+        active = Active(file: file, header: header, created: now, durableBytes: UInt64(bytes.count))
+        nextNumber += 1
+        lostFrom = nil
+        try publish(now: now, sealed: false, durably: true)
+    }
+
+    /// Chunks that were cut for another segment name it in their headers.
+    private func renumber(to number: UInt64) {
+        var offset = 0
+        for index in pending.indices {
+            if pending[index].header.segmentNumber != number {
+                pending[index].header.segmentNumber = number
+                store(pending[index].header.encode(), at: offset)
+            }
+            offset += pending[index].headerBytes + pending[index].header.dataBytes
+        }
+        writtenBytes = 0
+    }
+
+    private func store(_ bytes: [UInt8], at offset: Int) {
+        (unsynced.base + offset).copyMemory(from: bytes, byteCount: bytes.count)
+    }
+
+    /// The pending chunks are durable: they become part of the segment's index.
+    private func account() {
+        guard var segment = active else { return }
+        for chunk in pending {
+            segment.entries.append(IndexEntry(offset: segment.durableBytes, header: chunk.header))
+            segment.durableBytes += UInt64(chunk.headerBytes + chunk.header.dataBytes)
+            segment.minEventTime = min(segment.minEventTime, chunk.header.minEventTime)
+            segment.maxEventTime = max(segment.maxEventTime, chunk.header.maxEventTime)
+            if segment.firstIngest == 0 { segment.firstIngest = chunk.header.firstIngest }
+            durableEnd = chunk.header.endSequence
+        }
+        active = segment
+        pending.removeAll(keepingCapacity: true)
+        unsynced.truncate(to: 0)
+        writtenBytes = 0
+    }
+
+    /// Writes the durable mark: data first, then the mark, so that it never says more than is true.
+    private func publish(now: Int64, sealed: Bool, durably: Bool) throws(IOFailure) {
+        guard let segment = active else { return }
+        publications += 1
+        let mark = DurableMark(
+            writer: spool.writer, segmentNumber: segment.header.number, segmentFirstSequence: segment.header.firstSequence,
+            durableBytes: segment.durableBytes, durableEnd: max(durableEnd, segment.header.firstSequence), isSealed: sealed,
+            published: now, minEventTime: segment.minEventTime, maxEventTime: segment.maxEventTime, publications: publications)
+        let directory = spool.directory(of: schema.table)
+        let isNew = markFile == nil
+        let file: File
+        if let markFile { file = markFile } else { file = try File.openForWriting("\(directory)/\(DurableMark.fileName)") }
+        try file.write(mark.encode(), at: 0)
+        if durably {
+            try file.sync()
+            if isNew { try Directory.sync(directory) }
+        }
+        markFile = file
+    }
+
+    /// After a failed sync: the pages may be gone although a second sync would succeed, so this segment ends where it was durable.
+    private func abandon(now: Int64) throws(IOFailure) {
+        guard let segment = active else { return }
+        writtenBytes = 0
+        try segment.file.truncate(to: segment.durableBytes)
+        let index = SegmentIndex.encode(
+            entries: segment.entries, firstSequence: segment.header.firstSequence, firstIngest: segment.firstIngest, sealed: now,
+            at: segment.durableBytes)
+        try segment.file.write(index, at: segment.durableBytes)
+        try segment.file.sync()
+        active?.durableBytes += UInt64(index.count)
+        try publish(now: now, sealed: true, durably: true)
+        active = nil
+    }
+}

@@ -1,0 +1,140 @@
+import CSystem
+import Glibc
+import Logging
+import SpoolIO
+
+/// The loop of `spool-writer run`: one thread, one `poll`, all producers.
+final class SocketServer {
+    /// When little came in, the loop waits this long before it looks again, so that a stream of single lines costs one
+    /// wake-up for many of them.
+    private static let gatherMicroseconds: UInt32 = 2_000
+    private static let gatherBelowBytes = 64 << 10
+    /// Longest wait, so that nothing is ever overslept for long.
+    private static let maxWaitMilliseconds: Int64 = 1_000
+    /// How long producers may go on to send, and to read their answers, once a stop was asked for.
+    private static let stopGrace: Int64 = 2_000_000_000
+
+    private let recorder: Recorder
+    private let listener: Int32
+    private let path: String
+    private let stop: Int32
+    private let maxConnections: Int
+    private let log: Logger
+    private var connections: [Connection] = []
+
+    /// Listens at `path`; SIGTERM and SIGINT stop the loop.
+    init(recorder: Recorder, path: String, maxConnections: Int, log: Logger) throws(IOFailure) {
+        self.recorder = recorder
+        self.path = path
+        self.maxConnections = maxConnections
+        self.log = log
+        stop = cp_stop_signals()
+        guard stop >= 0 else { throw IOFailure("signalfd", path, errno) }
+        listener = try LocalSocket.listen(at: path)
+    }
+
+    deinit {
+        close(listener)
+        close(stop)
+    }
+
+    /// Serves until a stop is asked for. When it returns everything that producers were told is accepted is durable, and
+    /// every segment is sealed.
+    func run() throws(IOFailure) {
+        var stopAt: Int64?
+        while true {
+            let wait = stopAt == nil ? waitMilliseconds() : 20
+            var polled = descriptors(accepting: stopAt == nil)
+            _ = poll(&polled, nfds_t(polled.count), wait)
+            if stopAt == nil, polled[0].revents != 0 {
+                stopAt = Clock.monotonic() + Self.stopGrace
+                log.notice("stopping: taking what producers have sent")
+                notifySupervisor("STOPPING=1")
+                try? Directory.removeIfPresent(path)
+            }
+            let received = serve(polled)
+            let moved = recorder.tick(monotonic: Clock.monotonic())
+            answer(progressed: moved || received > 0)
+            if let stopAt {
+                // Nothing new in a whole round, or no more patience.
+                if received == 0 || Clock.monotonic() >= stopAt { break }
+            } else if received > 0 && received < Self.gatherBelowBytes && !recorder.isBlocked {
+                usleep(Self.gatherMicroseconds)
+            }
+        }
+        try finish()
+    }
+
+    /// Ends an older connection of a producer that comes back under its name.
+    ///
+    /// - Returns: false if the older one is still alive.
+    func release(_ name: String, for newcomer: Connection, _ recorder: Recorder) -> Bool {
+        for other in connections where other !== newcomer && other.source.name == name && !other.isBroken {
+            // All that it sent before it went away comes first.
+            if !other.drainToEnd(recorder, self) { return false }
+        }
+        return true
+    }
+
+    private func descriptors(accepting: Bool) -> [pollfd] {
+        let takesInput = !recorder.isBlocked
+        let listens = accepting && connections.count < maxConnections
+        var polled = [
+            pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: listens ? listener : -1, events: Int16(POLLIN), revents: 0),
+        ]
+        for connection in connections {
+            var events: Int32 = 0
+            if takesInput && !connection.inputEnded { events |= POLLIN }
+            if connection.hasAnswers { events |= POLLOUT }
+            polled.append(pollfd(fd: events == 0 ? -1 : connection.descriptor, events: Int16(events), revents: 0))
+        }
+        return polled
+    }
+
+    private func waitMilliseconds() -> Int32 {
+        guard let deadline = recorder.nextDeadline else { return Int32(Self.maxWaitMilliseconds) }
+        let wait = (deadline - Clock.monotonic() + 999_999) / 1_000_000
+        return Int32(max(0, min(wait, Self.maxWaitMilliseconds)))
+    }
+
+    /// Reads from everyone who has something.
+    ///
+    /// - Returns: bytes received.
+    private func serve(_ polled: [pollfd]) -> Int {
+        var received = 0
+        for (index, connection) in connections.enumerated() where index + 2 < polled.count && polled[index + 2].fd >= 0 {
+            let events = Int32(polled[index + 2].revents)
+            if events & (POLLIN | POLLHUP | POLLERR) != 0, !recorder.isBlocked, !connection.inputEnded {
+                received += connection.receive(into: recorder, server: self)
+            }
+        }
+        if polled[1].revents != 0 {
+            while connections.count < maxConnections, let descriptor = LocalSocket.accept(listener) {
+                connections.append(Connection(descriptor: descriptor))
+            }
+        }
+        return received
+    }
+
+    private func answer(progressed: Bool) {
+        for connection in connections {
+            if progressed || connection.inputEnded { connection.answerProgress() }
+            connection.sendAnswers()
+        }
+        connections.removeAll { $0.isDone }
+    }
+
+    private func finish() throws(IOFailure) {
+        try recorder.finish()
+        let deadline = Clock.monotonic() + Self.stopGrace
+        repeat {
+            for connection in connections {
+                connection.answerProgress()
+                connection.sendAnswers()
+            }
+            guard connections.contains(where: { $0.hasAnswers && !$0.isBroken }) else { break }
+            usleep(1_000)
+        } while Clock.monotonic() < deadline
+    }
+}

@@ -1,0 +1,111 @@
+import ArgumentParser
+import Glibc
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+@main
+struct SpoolWriter: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "spool-writer",
+        abstract: "Record events durably: JSON lines in, a spool of columnar LZ4 segments out.",
+        discussion: """
+            The writer checks events against schemas/, appends them to the spool and tells producers how far they are durable. \
+            It knows nothing of ClickHouse; spool-loader brings the spool there.
+
+            Exit status: 0 done, 1 refused lines, 64 wrong usage or configuration, 74 the disk or a file failed.
+            """,
+        version: "0.1.0",
+        subcommands: [Run.self, Import.self, CheckConfig.self])
+}
+
+/// What every command takes.
+struct CommonOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Read settings from this TOML file.", valueName: "file"))
+    var config: String?
+    @Option(help: ArgumentHelp("Directory of the spool.", valueName: "dir"))
+    var spool: String?
+    @Option(help: ArgumentHelp("Directory of the table definitions.", valueName: "dir"))
+    var schemas: String?
+
+    func configuration(_ more: [String: String?] = [:]) throws -> Configuration {
+        let environment = processEnvironment()
+        let flags = ["spool": spool, "schemas": schemas].merging(more) { $1 }
+        return try Configuration(
+            file: config ?? environment["COLDPATH_CONFIG"], environment: environment, flags: flags.compactMapValues(\.self))
+    }
+}
+
+/// Runs a command's work, and turns what fails into one line on standard error and the exit status that belongs to it.
+func reporting(_ work: () throws -> Void) throws {
+    do {
+        try work()
+    } catch let exit as ExitCode {
+        throw exit
+    } catch let failure as IOFailure {
+        complain("\(failure)")
+        throw ExitCode(74)
+    } catch let failure as SpoolFailure {
+        complain("\(failure)")
+        if case .io = failure { throw ExitCode(74) }
+        throw ExitCode(64)
+    } catch {
+        complain("\(error)")
+        throw ExitCode(64)
+    }
+}
+
+private func complain(_ text: String) { printToStandardError("spool-writer: \(text)") }
+
+extension SpoolWriter {
+    struct Run: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Take JSON lines on a unix socket until SIGTERM.",
+            discussion: """
+                Each line is one event, {"table":"orders",...}. Answers on the same connection: \
+                {"accepted":A,"refused":R,"durable":D} as things move on, and {"refused":{"line":L,"table":...,"field":...,"reason":...}} \
+                for each refused line. A producer whose first line is {"client":"NAME","resume":true} is told up to which line it is \
+                durable, and sends again from there.
+                """)
+        @OptionGroup var common: CommonOptions
+        @Option(help: ArgumentHelp("Path of the unix socket.", valueName: "path"))
+        var socket: String?
+
+        func run() throws {
+            try reporting {
+                let configuration = try common.configuration(["writer.socket": socket])
+                let log = makeLogger("spool-writer")
+                let recorder = try Recorder(configuration: configuration, log: log)
+                let path = configuration.required("writer.socket")
+                let server = try SocketServer(
+                    recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"), log: log)
+                log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)")
+                notifySupervisor("READY=1")
+                try server.run()
+                log.notice("stopped: everything is durable")
+            }
+        }
+    }
+
+    struct CheckConfig: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "check-config", abstract: "Print every setting with its value and origin, and check the schemas.")
+        @OptionGroup var common: CommonOptions
+
+        func run() throws {
+            try reporting {
+                let configuration = try common.configuration()
+                for setting in configuration.listing {
+                    print("\(setting.key) = \"\(setting.value)\"    # \(setting.origin): \(setting.meaning)")
+                }
+                let tables = try SchemaDirectory.tables(configuration.required("schemas"))
+                for table in tables {
+                    print(
+                        "table \(table.table): \(table.columns.count) columns, by "
+                            + "\(table.partitionRule == .day ? "day" : "month") of \(table.columns[table.eventTimeColumn].name)")
+                }
+            }
+        }
+    }
+}
