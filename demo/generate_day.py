@@ -41,7 +41,7 @@ LARGEST_DECIMAL = 10 ** 38 - 1
 # The recorder takes times from 1973-03-03T09:46:40Z, below which an integer is more likely in another unit, to the end
 # of ClickHouse's DateTime.
 EARLIEST_TIME = 10 ** 17
-LATEST_TIME = (2 ** 32 - 1) * SECOND
+LATEST_TIME = 3_786_912_000_000_000_000  # 2090-01-01: the last time that spool-writer takes
 LARGEST_UINT64 = 2 ** 64 - 1
 
 Row = dict[str, Any]

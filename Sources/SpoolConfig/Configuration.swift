@@ -5,6 +5,8 @@ import TOMLKit
 /// What is wrong with the configuration, where, and what is expected.
 public struct ConfigFailure: Error, CustomStringConvertible {
     public let description: String
+
+    public init(description: String) { self.description = description }
 }
 
 /// The settings in force. Flags override the environment, which overrides the file, which overrides the defaults.

@@ -4,7 +4,7 @@ import Logging
 /// The environment of this process.
 public func processEnvironment() -> [String: String] {
     var values: [String: String] = [:]
-    guard var entry = environ else { return values }
+    var entry: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = environ
     while let text = entry.pointee {
         let pair = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         if pair.count == 2 { values[String(pair[0])] = String(pair[1]) }

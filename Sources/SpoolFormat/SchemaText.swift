@@ -224,6 +224,9 @@ extension SQLTokens {
             keep = Retention(count: try takeInteger(), unit: unit)
             try take(")")
         }
+        guard keep.isCountable else {
+            throw error("TTL of \(keep.count) \(keep.unit): ClickHouse counts up to 2106, so at most \(Retention.maxYears) years")
+        }
         _ = taken(keyword: "DELETE")
         return (column, keep)
     }

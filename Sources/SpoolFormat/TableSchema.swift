@@ -59,12 +59,30 @@ public enum PartitionRule: UInt8, Sendable {
 /// How long ClickHouse keeps a row, counted from its event time.
 public struct Retention: Equatable, Sendable {
     public enum Unit: String, Sendable { case second, minute, hour, day, week, month, year }
+    /// ClickHouse adds the retention in `DateTime`, which ends in 2106; event times end in 2090.
+    public static let maxYears = 16
+
     public let count: Int
     public let unit: Unit
 
     public init(count: Int, unit: Unit) {
         self.count = count
         self.unit = unit
+    }
+
+    /// Whether ClickHouse can count it without wrapping.
+    var isCountable: Bool {
+        let perYear: Int =
+            switch unit {
+            case .second: 31_536_000
+            case .minute: 525_600
+            case .hour: 8_760
+            case .day: 365
+            case .week: 52
+            case .month: 12
+            case .year: 1
+            }
+        return count > 0 && count <= Self.maxYears * perYear
     }
 
     /// The latest event time that is expired at `now`; both in nanoseconds since the Unix epoch.

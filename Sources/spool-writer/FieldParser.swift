@@ -7,10 +7,12 @@ struct FieldParser {
     /// Where strings with escapes are decoded.
     private(set) var scratch = RawBuffer(capacity: 4_096)
 
-    /// Event times that make sense: from 1973-03-03, since a smaller number is seconds, milliseconds or microseconds, to
-    /// 2106-02-07, where ClickHouse's `toDateTime` in a TTL ends.
+    /// Times that make sense: from 1973-03-03, since a smaller number is seconds, milliseconds or microseconds, to
+    /// 2090-01-01: ClickHouse computes a TTL in `DateTime`, which ends in 2106 and wraps, and the longest retention that
+    /// schemas may have (`Retention.maxYears`) comes on top.
     static let earliestTime: Int64 = 100_000_000_000_000_000
-    static let latestTime: Int64 = 4_294_967_295_000_000_000
+    static let latestTime: Int64 = 3_786_912_000_000_000_000
+    static let timeRange = "1973-03-03 to 2090-01-01"
 
     func free() { scratch.free() }
 
@@ -153,7 +155,7 @@ struct FieldParser {
                 throw Refusal("expected integer nanoseconds, found \(Self.shown(number.text))")
             }
             guard !number.overflows, !number.isNegative, number.digits <= UInt128(Self.latestTime) else {
-                throw Refusal("\(Self.shown(number.text)) ns is outside 1973-03-03 to 2106-02-07")
+                throw Refusal("\(Self.shown(number.text)) ns is outside \(Self.timeRange)")
             }
             time = Int64(number.digits)
             guard time >= Self.earliestTime else {
@@ -161,7 +163,7 @@ struct FieldParser {
             }
         }
         guard time >= Self.earliestTime, time <= Self.latestTime else {
-            throw Refusal("\(rfc3339(time)) is outside 1973-03-03 to 2106-02-07")
+            throw Refusal("\(rfc3339(time)) is outside \(Self.timeRange)")
         }
         return time
     }

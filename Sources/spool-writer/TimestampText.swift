@@ -46,7 +46,7 @@ enum TimestampText {
         let seconds = day * 86_400 + hour * 3_600 + minute * 60 + second - offset
         // Years 0 to 9999 in nanoseconds do not fit in 64 bits.
         let time = Int128(seconds) * 1_000_000_000 + Int128(fraction)
-        guard let time = Int64(exactly: time) else { return refuse("outside 1973-03-03 to 2106-02-07") }
+        guard let time = Int64(exactly: time) else { return refuse("outside \(FieldParser.timeRange)") }
         return .success(time)
     }
 
