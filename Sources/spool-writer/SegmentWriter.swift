@@ -17,6 +17,8 @@ final class SegmentWriter {
         var firstIngest: Int64 = 0
         var minEventTime = Int64.max
         var maxEventTime = Int64.min
+        /// A sync failed: nothing may be appended any more.
+        var isSuspect = false
     }
 
     private struct Pending {
@@ -75,12 +77,23 @@ final class SegmentWriter {
     /// Bytes held in memory because they are not durable yet.
     var undurableBytes: Int { unsynced.count }
 
-    /// Makes the builder's finished rows a chunk and empties it. Nothing is written yet; see ``write()``.
+    /// Makes the finished rows of each builder a chunk and empties it. Nothing is written yet; see ``write(now:)``.
+    ///
+    /// All chunks of a cut count together or not at all, since only the last one says how far its sources have come.
     ///
     /// - Parameters:
+    ///   - builders: one a partition, none of them empty.
     ///   - firstIngest: when the first of these rows arrived, nanoseconds since the Unix epoch.
     ///   - sources: at most `FormatLimits.chunkSources` positions.
-    func cut(_ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition]) {
+    func cut(_ builders: [BlockBuilder], firstIngest: Int64, sources: [SourcePosition]) {
+        for (index, builder) in builders.enumerated() {
+            let isLast = index == builders.count - 1
+            append(builder, firstIngest: firstIngest, sources: isLast ? sources : [], continues: !isLast)
+        }
+        for position in sources { positions.note(position) }
+    }
+
+    private func append(_ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition], continues: Bool) {
         block.truncate(to: 0)
         builder.assemble(firstSequence: nextSequence, into: &block)
         var header = ChunkHeader(
@@ -88,6 +101,7 @@ final class SegmentWriter {
             firstSequence: nextSequence, rows: builder.rows, partition: builder.partition,
             fingerprint: schemaFingerprint(columns), minEventTime: builder.minEventTime, maxEventTime: builder.maxEventTime,
             firstIngest: firstIngest, dataChecksum: 0, dataBytes: 0, blockBytes: block.count, sources: sources)
+        header.continues = continues
         // The header's size does not depend on what its numbers are, so the data frame can be made in its place.
         let headerBytes = header.encode().count
         let start = unsynced.count
@@ -102,12 +116,12 @@ final class SegmentWriter {
         store(header.encode(), at: start)
         pending.append(Pending(header: header, headerBytes: headerBytes))
         nextSequence = header.endSequence
-        for position in sources { positions.note(position) }
         builder.dropFinished()
     }
 
     /// Writes what was cut. Nothing is durable until ``sync(now:)``; after an error the same bytes are tried again next time.
     func write(now: Int64) throws(IOFailure) {
+        if active?.isSuspect == true { try abandon(now: now) }
         guard writtenBytes < unsynced.count else { return }
         if active == nil { try begin(now: now) }
         guard let active else { return }
@@ -127,6 +141,8 @@ final class SegmentWriter {
             do {
                 try file.sync()
             } catch {
+                active?.isSuspect = true
+                writtenBytes = 0
                 try abandon(now: now)
                 throw error
             }
