@@ -42,7 +42,10 @@ final class SegmentWriter {
     private(set) var nextSequence: UInt64
     /// Everything before this sequence is durable and published.
     private(set) var durableEnd: UInt64
+    /// What of each source is in chunks, durable or not: what a producer of this process need not send again.
     private(set) var positions: PositionTable
+    /// What of each source is durable: all that a segment header may say, since a crash can leave the header alone.
+    private var durablePositions: PositionTable
 
     /// Bytes of chunks not yet synced, as they lie or shall lie in the segment.
     private var unsynced = RawBuffer(capacity: 1 << 16)
@@ -62,6 +65,7 @@ final class SegmentWriter {
         durableEnd = start.nextSequence
         lostFrom = start.lostFrom
         positions = start.positions
+        durablePositions = start.positions
         publications = start.publications
     }
 
@@ -169,7 +173,7 @@ final class SegmentWriter {
         let header = SegmentHeader(
             table: schema.table, writer: spool.writer, number: nextNumber, firstSequence: first, lostFrom: lostFrom ?? first,
             created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn, partitionRule: schema.partitionRule,
-            sources: positions.all)
+            sources: durablePositions.all)
         let path = spool.path(of: header.name, table: schema.table)
         let temporary = path + ".tmp"
         try Directory.removeIfPresent(temporary)
@@ -214,6 +218,7 @@ final class SegmentWriter {
             segment.maxEventTime = max(segment.maxEventTime, chunk.header.maxEventTime)
             if segment.firstIngest == 0 { segment.firstIngest = chunk.header.firstIngest }
             durableEnd = chunk.header.endSequence
+            for position in chunk.header.sources { durablePositions.note(position) }
         }
         active = segment
         pending.removeAll(keepingCapacity: true)
