@@ -18,7 +18,7 @@ final class TestSpool {
     static let time = Samples.time
 
     let directory: TemporaryDirectory
-    let spoolPath: String
+    var spoolPath: String
     let schemaPath: String
     var flags: [String: String]
 
