@@ -124,7 +124,7 @@ import Testing
         checkpoint.next = 301_442
         checkpoint.inflight = InflightBatch(
             firstSequence: 301_442, endSequence: 311_442, segmentNumber: 7, fromOffset: 88_064, toOffset: 412_380,
-            partition: -20_776, checksum: 0x5bd1_e995, attempt: 1, serverStart: 1_780_000_000)
+            partition: -20_776, checksum: 0x5bd1_e995, attempt: 1_780_000_000)
         let slot = checkpoint.encode()
         #expect(slot.count == Checkpoint.slotBytes)
         #expect(try Checkpoint.decode(slot) == checkpoint)
