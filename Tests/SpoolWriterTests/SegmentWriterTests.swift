@@ -66,7 +66,7 @@ import Testing
         #expect(try spool.numbers() == (0..<156).map { $0 })
     }
 
-    @Test("a chunk ends where the partition does, and each holds rows of one partition")
+    @Test("rows of several partitions are gathered side by side and cut together, one chunk a partition")
     func partitions() throws {
         let spool = try TestSpool()
         let recorder = try spool.recorder()
@@ -77,9 +77,10 @@ import Testing
         }
         try recorder.finish()
         let chunks = try spool.contents()[0].chunks
-        #expect(chunks.map(\.rows) == [2, 3, 1, 1])
-        #expect(chunks.map(\.partition) == [20_455, 20_456, 20_455, 20_457])
-        #expect(try spool.numbers() == [0, 1, 2, 3, 4, 5, 6])
+        #expect(chunks.map(\.rows) == [3, 3, 1])
+        #expect(chunks.map(\.partition) == [20_455, 20_456, 20_457])
+        #expect(chunks.map(\.continues) == [true, true, false])
+        #expect(try spool.numbers() == [0, 1, 5, 2, 3, 4, 6])
         #expect(try spool.sequences() == [1, 2, 3, 4, 5, 6, 7])
     }
 
