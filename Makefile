@@ -11,8 +11,8 @@ setup: ## install what is needed: Debian packages and .venv
 build: setup ## build spool-writer and spool-loader (release)
 	@swift build -c release
 
-demo: build ## run the main job end to end, and show what arrived
-	@demo/run
+demo: build ## run the main job end to end (CAPTURE=FILE: with your own market_data events)
+	@demo/run $(CAPTURE)
 
 test: setup ## check the style, build, run all tests
 	@scripts/test
