@@ -11,12 +11,10 @@ public struct InflightBatch: Equatable, Sendable {
     public var checksum: UInt32
     /// How many fresh tokens the batch had before this one.
     public var attempt: Int
-    /// Start of the server, in seconds since the Unix epoch by its own clock, as seen before the send; 0 if unknown.
-    public var serverStart: Int64
 
     public init(
         firstSequence: UInt64, endSequence: UInt64, segmentNumber: UInt64, fromOffset: UInt64, toOffset: UInt64,
-        partition: Int32, checksum: UInt32, attempt: Int, serverStart: Int64
+        partition: Int32, checksum: UInt32, attempt: Int
     ) {
         self.firstSequence = firstSequence
         self.endSequence = endSequence
@@ -26,7 +24,6 @@ public struct InflightBatch: Equatable, Sendable {
         self.partition = partition
         self.checksum = checksum
         self.attempt = attempt
-        self.serverStart = serverStart
     }
 
     public var rows: UInt64 { endSequence - firstSequence }
@@ -87,7 +84,7 @@ public struct Checkpoint: Equatable, Sendable {
             """
         if let batch = inflight {
             text += "inflight \(batch.firstSequence) \(batch.endSequence) \(batch.segmentNumber) \(batch.fromOffset) "
-            text += "\(batch.toOffset) \(batch.partition) \(hex(batch.checksum)) \(batch.attempt) \(batch.serverStart)\n"
+            text += "\(batch.toOffset) \(batch.partition) \(hex(batch.checksum)) \(batch.attempt)\n"
         }
         let crc = Array(text.utf8).withUnsafeBytes { crc32c($0) }
         var bytes = Array((text + "crc32c \(hex(crc))\n").utf8)
@@ -135,11 +132,11 @@ public struct Checkpoint: Equatable, Sendable {
         checkpoint.rowsExpired = try number(words("rows-expired", 1)[0])
         checkpoint.rowsQuarantined = try number(words("rows-quarantined", 1)[0])
         if fields["inflight"] != nil {
-            let batch = try words("inflight", 9)
+            let batch = try words("inflight", 8)
             checkpoint.inflight = InflightBatch(
                 firstSequence: try number(batch[0]), endSequence: try number(batch[1]), segmentNumber: try number(batch[2]),
                 fromOffset: try number(batch[3]), toOffset: try number(batch[4]), partition: try number(batch[5]),
-                checksum: try number(batch[6], radix: 16), attempt: try number(batch[7]), serverStart: try number(batch[8]))
+                checksum: try number(batch[6], radix: 16), attempt: try number(batch[7]))
         }
         return checkpoint
     }

@@ -57,6 +57,44 @@ public enum SchemaText {
     }
 }
 
+/// What a server says of a table that it has, from `engine_full` of `system.tables`.
+public struct TargetEngine: Equatable, Sendable {
+    /// Such as `MergeTree` or `ReplicatedMergeTree`.
+    public let engine: String
+    /// nil if the table has no TTL that we understand.
+    public let retention: Retention?
+    /// Values of the SETTINGS clause as text.
+    public let settings: [String: String]
+
+    /// Reads the text leniently: the server wrote it, and only what concerns the loader is looked at.
+    public init(_ text: String) {
+        var engine = ""
+        var retention: Retention?
+        var settings: [String: String] = [:]
+        if var tokens = try? SQLTokens(text, file: "engine_full") {
+            engine = (try? tokens.takeWord("an engine")) ?? ""
+            while !tokens.isAtEnd {
+                if tokens.taken(keyword: "TTL") {
+                    retention = (try? tokens.takeRetention())?.1
+                } else if tokens.taken(keyword: "SETTINGS") {
+                    while let name = try? tokens.takeWord("a setting"), tokens.taken("="), let value = try? tokens.takeAny() {
+                        switch value {
+                        case .word(let text), .number(let text), .string(let text): settings[name] = text
+                        case .mark: break
+                        }
+                        _ = tokens.taken(",")
+                    }
+                } else {
+                    _ = try? tokens.takeAny()
+                }
+            }
+        }
+        self.engine = engine
+        self.retention = retention
+        self.settings = settings
+    }
+}
+
 /// A `CREATE TABLE` statement, as far as it concerns us.
 private struct Definition {
     let name: String

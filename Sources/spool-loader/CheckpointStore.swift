@@ -1,0 +1,97 @@
+import SpoolFormat
+import SpoolIO
+
+/// A table's checkpoint on disk (`docs/spool-format.md` §13), held by one loader at a time.
+final class CheckpointStore {
+    private let file: File
+    private let lock: File
+    private let quarantinePath: String
+    private(set) var checkpoint: Checkpoint
+
+    /// Takes the checkpoint: locks it and raises its epoch. When this returns the new epoch is durable.
+    ///
+    /// - Throws: `CommandFailure` if another loader has it, or if it is damaged.
+    init(directory: String, writer: String, table: String) throws {
+        let home = "\(directory)/\(writer)"
+        try Directory.create(home)
+        lock = try File.openForWriting("\(home)/\(table).lock")
+        guard try lock.lock() else {
+            throw CommandFailure("\(home)/\(table).lock: another loader has this checkpoint; stop it, or use other --checkpoints", code: 74)
+        }
+        let path = "\(home)/\(table).checkpoint"
+        quarantinePath = "\(home)/\(table).quarantine"
+        file = try File.openForWriting(path)
+        checkpoint = try Self.newest(in: file, writer, table) ?? Checkpoint(writer: writer, table: table)
+        checkpoint.epoch += 1
+        try save(checkpoint)
+        try Directory.sync(home)
+    }
+
+    /// Makes the checkpoint durable, in the slot that does not hold the last one.
+    func save(_ next: Checkpoint) throws(IOFailure) {
+        var next = next
+        precondition(next.next >= checkpoint.next, "a checkpoint must not go back from \(checkpoint.next) to \(next.next)")
+        next.version = checkpoint.version + 1
+        try file.write(next.encode(), at: (next.version % 2) * UInt64(Checkpoint.slotBytes))
+        try file.sync()
+        checkpoint = next
+    }
+
+    /// Notes a range that is passed over. When this returns it is durable.
+    func quarantine(_ range: Range<UInt64>, segment: SegmentName, offset: UInt64, bytes: UInt64, reason: String) throws(IOFailure) {
+        let line = "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason.split(whereSeparator: \.isNewline).joined(separator: " "))\n"
+        let list = try File.openForWriting(quarantinePath)
+        try list.write(Array(line.utf8), at: try list.size())
+        try list.sync()
+        try Directory.sync(Directory.parent(of: quarantinePath))
+    }
+
+    /// Reads a checkpoint without taking it; nil if there is none.
+    static func peek(directory: String, writer: String, table: String) throws -> Checkpoint? {
+        let path = "\(directory)/\(writer)/\(table).checkpoint"
+        do {
+            return try newest(in: File.openForReading(path), writer, table)
+        } catch let failure as IOFailure where failure.isMissing {
+            return nil
+        }
+    }
+
+    /// The ranges that were quarantined.
+    static func quarantined(directory: String, writer: String, table: String) throws(IOFailure) -> [Range<UInt64>] {
+        guard let text = try TextFile.read("\(directory)/\(writer)/\(table).quarantine") else { return [] }
+        return text.split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ", maxSplits: 2)
+            guard words.count == 3, let first = UInt64(words[0]), let end = UInt64(words[1]), first < end else { return nil }
+            return first..<end
+        }
+    }
+
+    private static func newest(in file: File, _ writer: String, _ table: String) throws -> Checkpoint? {
+        let size = try file.size()
+        if size == 0 { return nil }
+        var best: Checkpoint?
+        var damage: [FormatError] = []
+        for slot in 0..<UInt64(2) {
+            let bytes = try file.read(Checkpoint.slotBytes, at: slot * UInt64(Checkpoint.slotBytes))
+            // A slot that was never written is empty or, before the other one, a hole of zeros.
+            if bytes.allSatisfy({ $0 == 0 }) { continue }
+            do {
+                let found = try Checkpoint.decode(bytes)
+                if found.version > best?.version ?? 0 { best = found }
+            } catch {
+                if error.needsNewerVersion { throw CommandFailure("\(file.path): \(error)", code: 74) }
+                damage.append(error)
+            }
+        }
+        guard let best else {
+            if size < UInt64(Checkpoint.slotBytes) * 2 && damage.allSatisfy({ $0.isTruncation }) { return nil }
+            throw CommandFailure(
+                "\(file.path): no slot is readable (\(damage.map(\.description).joined(separator: "; "))); find out with "
+                    + "`spool-loader audit` what ClickHouse has before you move the file away", code: 74)
+        }
+        guard best.writer == writer, best.table == table else {
+            throw CommandFailure("\(file.path) is of table \(best.table), writer \(best.writer)", code: 74)
+        }
+        return best
+    }
+}

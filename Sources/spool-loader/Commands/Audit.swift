@@ -1,0 +1,2 @@
+import ArgumentParser
+extension SpoolLoader { struct Audit: ParsableCommand {} }

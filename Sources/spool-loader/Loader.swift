@@ -1,0 +1,156 @@
+import CSystem
+import Glibc
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// The loop of `spool-loader run`: all tables of one spool on one thread.
+final class Loader {
+    /// With `--once`, how many failures in a row end the attempt.
+    private static let maxFailuresOnce = 10
+    private static let reportEvery: Int64 = 10_000_000_000
+    /// How long requests in flight may still end after a stop was asked for.
+    private static let stopGrace: Int64 = 5_000_000_000
+
+    private let spool: SpoolDirectory
+    private let configuration: Configuration
+    private let only: Set<String>
+    private let once: Bool
+    private let log: Logger
+    private let server: ClickHouse
+    private let http = HTTPClient()
+    private let poll: Int64
+    private let stopDescriptor: Int32
+    private let watcher: Int32
+    private var loaders: [TableLoader] = []
+    private var watched: Set<String> = []
+    private var lastReport: (at: Int64, rows: UInt64)
+
+    init(configuration: Configuration, tables: [String], once: Bool, log: Logger) throws {
+        self.configuration = configuration
+        self.once = once
+        self.log = log
+        only = Set(tables)
+        spool = try SpoolDirectory.open(configuration.required("spool"))
+        server = try ClickHouse(configuration: configuration, http: http)
+        poll = configuration.duration("loader.poll")
+        stopDescriptor = cp_stop_signals()
+        guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
+        // Without inotify (a network file system, no descriptors left) polling alone does.
+        watcher = cp_watch_open()
+        lastReport = (Clock.monotonic(), 0)
+        let known = try spool.tables()
+        for table in tables where !known.contains(table) {
+            throw CommandFailure("the spool \(spool.path) has no table \(table); it has \(known.joined(separator: ", "))", code: 64)
+        }
+    }
+
+    deinit {
+        close(stopDescriptor)
+        if watcher >= 0 { close(watcher) }
+    }
+
+    /// Loads until a stop is asked for or, with `--once`, until everything durable is loaded.
+    ///
+    /// - Returns: the exit status.
+    func run() throws -> Int32 {
+        try adoptTables()
+        log.notice("ready: spool \(spool.path) of writer \(spool.writer), ClickHouse \(server.url)")
+        notifySupervisor("READY=1")
+        var lastLook = Clock.monotonic()
+        while true {
+            let now = Clock.monotonic()
+            if now - lastLook >= poll {
+                lastLook = now
+                if !once { try adoptTables() }
+            }
+            for loader in loaders { loader.step(now: now) }
+            if once, let status = finalStatus() { return status }
+            report(now)
+            http.wait(milliseconds: waitMilliseconds(), descriptors: [stopDescriptor] + (watcher >= 0 ? [watcher] : []))
+            drainWatcher()
+            if isStopAsked() { return stop() }
+        }
+    }
+
+    private func adoptTables() throws {
+        for table in try spool.tables() where only.isEmpty || only.contains(table) {
+            if watcher >= 0, !watched.contains(table), cp_watch_add(watcher, spool.directory(of: table)) >= 0 { watched.insert(table) }
+            if loaders.contains(where: { $0.table == table }) { continue }
+            loaders.append(
+                try TableLoader(
+                    table: table, spool: spool, configuration: configuration, server: server, log: log, once: once))
+        }
+    }
+
+    private func waitMilliseconds() -> Int32 {
+        let now = Clock.monotonic()
+        var wait = poll
+        for loader in loaders {
+            switch loader.status {
+            case .waiting(let until): wait = min(wait, until - now)
+            case .idle where once: wait = 0
+            default: break
+            }
+            if loader.hasMoreNow { wait = 0 }
+        }
+        return Int32(max(0, (wait + 999_999) / 1_000_000))
+    }
+
+    private func drainWatcher() {
+        guard watcher >= 0 else { return }
+        // Which file it was does not matter: every table looks for itself.
+        withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 8) { buffer in
+            while read(watcher, buffer.baseAddress, buffer.count) > 0 {}
+        }
+    }
+
+    private func isStopAsked() -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { read(stopDescriptor, $0.baseAddress, $0.count) > 0 }
+    }
+
+    /// Lets requests in flight end, so that they need not be asked for at the next start.
+    private func stop() -> Int32 {
+        notifySupervisor("STOPPING=1")
+        log.notice("stopping")
+        let deadline = Clock.monotonic() + Self.stopGrace
+        while !http.isIdle && Clock.monotonic() < deadline { http.wait(milliseconds: 50) }
+        for loader in loaders { loader.settle() }
+        return 0
+    }
+
+    private func finalStatus() -> Int32? {
+        var status: Int32 = 0
+        for loader in loaders {
+            switch loader.status {
+            case .idle where !loader.hasMoreNow: break
+            case .stopped: status = max(status, 1)
+            case .waiting where loader.isWaitingForCopy: status = max(status, 1)
+            case .waiting where loader.failures >= Self.maxFailuresOnce: status = 74
+            default: return nil
+            }
+        }
+        for loader in loaders {
+            let checkpoint = loader.checkpoint
+            var text = "\(loader.table): loaded \(checkpoint.rowsLoaded) rows in all, next is \(checkpoint.next)"
+            if checkpoint.rowsExpired > 0 { text += ", \(checkpoint.rowsExpired) expired" }
+            if checkpoint.rowsQuarantined > 0 {
+                text += ", \(checkpoint.rowsQuarantined) quarantined"
+                status = max(status, 1)
+            }
+            if loader.status != .idle { text += "; not finished: \(loader.lastProblem)" }
+            print(text)
+        }
+        return status
+    }
+
+    private func report(_ now: Int64) {
+        guard !once, now - lastReport.at >= Self.reportEvery else { return }
+        let rows = loaders.reduce(0) { $0 + $1.checkpoint.rowsLoaded }
+        if rows != lastReport.rows, lastReport.rows > 0 {
+            log.info("loaded \(rows - lastReport.rows) rows in \((now - lastReport.at) / 1_000_000_000) s")
+        }
+        lastReport = (now, rows)
+    }
+}

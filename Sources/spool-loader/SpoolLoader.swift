@@ -1,0 +1,76 @@
+import ArgumentParser
+import SpoolConfig
+import SpoolIO
+
+@main
+struct SpoolLoader: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "spool-loader",
+        abstract: "Bring a spool to ClickHouse, exactly once, and look into it.",
+        discussion: """
+            The loader only reads the spool. What ClickHouse has confirmed it keeps in checkpoints, apart from the spool.
+
+            Exit status: 0 done, 1 found or refused something, 64 wrong usage or configuration, 74 a file or the server failed.
+            """,
+        version: "0.1.0",
+        subcommands: [Run.self, Ls.self, Cat.self, Verify.self, Audit.self, Migrate.self])
+}
+
+/// What every command takes.
+struct CommonOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Read settings from this TOML file.", valueName: "file"))
+    var config: String?
+    @Option(help: ArgumentHelp("Directory of the spool.", valueName: "dir"))
+    var spool: String?
+    @Option(help: ArgumentHelp("Directory of the checkpoints.", valueName: "dir"))
+    var checkpoints: String?
+
+    func configuration(_ more: [String: String?] = [:]) throws -> Configuration {
+        let environment = processEnvironment()
+        let flags = ["spool": spool, "loader.checkpoints": checkpoints].merging(more) { $1 }
+        return try Configuration(
+            file: config ?? environment["COLDPATH_CONFIG"], environment: environment, flags: flags.compactMapValues(\.self))
+    }
+}
+
+/// What commands that talk to ClickHouse take.
+struct ServerOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("ClickHouse's HTTP address; may be given several times.", valueName: "url"))
+    var url: [String] = []
+    @Option(help: ArgumentHelp("Database of the tables.", valueName: "name"))
+    var database: String?
+    @Option(help: ArgumentHelp("User at ClickHouse.", valueName: "name"))
+    var user: String?
+    @Option(help: ArgumentHelp("File whose first line is the password.", valueName: "file"))
+    var passwordFile: String?
+
+    var flags: [String: String?] {
+        [
+            "loader.url": url.isEmpty ? nil : url.joined(separator: ","), "loader.database": database, "loader.user": user,
+            "loader.password_file": passwordFile,
+        ]
+    }
+}
+
+/// Runs a command's work, and turns what fails into one line on standard error and the exit status that belongs to it.
+func reporting(_ work: () throws -> Void) throws {
+    func complain(_ text: String) { printToStandardError("spool-loader: \(text)") }
+    do {
+        try work()
+    } catch let exit as ExitCode {
+        throw exit
+    } catch let failure as CommandFailure {
+        complain("\(failure)")
+        throw ExitCode(failure.code)
+    } catch let failure as IOFailure {
+        complain("\(failure)")
+        throw ExitCode(74)
+    } catch let failure as SpoolFailure {
+        complain("\(failure)")
+        if case .io = failure { throw ExitCode(74) }
+        throw ExitCode(64)
+    } catch {
+        complain("\(error)")
+        throw ExitCode(64)
+    }
+}

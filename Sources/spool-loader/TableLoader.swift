@@ -1,0 +1,369 @@
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// Brings one table's rows to ClickHouse: at most one request at a time, one batch after the other.
+///
+/// It acts; what to do with a batch `BatchMachine` decides, what stands in the spool `SpoolTail`.
+final class TableLoader {
+    /// The batch in work.
+    private struct Work {
+        var machine: BatchMachine
+        let batch: Batch
+        let body: [UInt8]
+        let checksum: UInt32
+    }
+
+    /// What the loader of this table is doing, for the loop.
+    enum Status: Equatable {
+        /// Everything durable is dealt with.
+        case idle
+        case working
+        /// It goes on by itself at that time, nanoseconds of the monotonic clock.
+        case waiting(until: Int64)
+        /// A person must act first.
+        case stopped(String)
+    }
+
+    let table: String
+    private(set) var status = Status.idle
+    /// Failures of requests since the last success.
+    private(set) var failures = 0
+    private(set) var lastProblem = ""
+
+    private let tail: SpoolTail
+    private let planner: BatchPlanner
+    private let store: CheckpointStore
+    private let server: ClickHouse
+    private let log: Logger
+    private let linger: Int64
+    private var backoff: Backoff
+    private var random = SystemRandomNumberGenerator()
+    private var position: TailPosition
+    private var target: TargetTable?
+    private var work: Work?
+    private var lastSend: Int64?
+    private var lastLogged: (text: String, at: Int64) = ("", 0)
+    private static let lookAgainAfter: Int64 = 1_000_000_000
+    private static let repeatLogAfter: Int64 = 30_000_000_000
+
+    /// Takes the table's checkpoint.
+    ///
+    /// - Parameter once: whether the loader ends when everything is loaded, so must not wait for a copy in progress.
+    init(
+        table: String, spool: SpoolDirectory, configuration: Configuration, server: ClickHouse, log: Logger, once: Bool
+    ) throws {
+        self.table = table
+        self.server = server
+        var log = log
+        log[metadataKey: "table"] = "\(table)"
+        self.log = log
+        tail = SpoolTail(spool: spool, table: table, mayQuarantineShort: !once)
+        planner = BatchPlanner(
+            tail: tail,
+            limits: BatchLimits(rows: configuration.count("loader.batch_rows"), bytes: configuration.bytes("loader.batch_bytes")))
+        store = try CheckpointStore(directory: configuration.required("loader.checkpoints"), writer: spool.writer, table: table)
+        linger = configuration.duration("loader.linger")
+        backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
+        let checkpoint = store.checkpoint
+        position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
+    }
+
+    var checkpoint: Checkpoint { store.checkpoint }
+    /// Whether ``step(now:)`` would go on at once.
+    var hasMoreNow: Bool { status == .idle && work != nil }
+    /// Whether what it waits for is not in the spool yet.
+    private(set) var isWaitingForCopy = false
+
+    /// Records a success that came while the loader was stopping.
+    func settle() {
+        guard status == .idle, let work, case .finish(let loaded, let expired) = work.machine.action() else { return }
+        try? finish(work, loaded: loaded, expired: expired)
+    }
+
+    /// Looks for something to do and begins it. Cheap when there is nothing.
+    func step(now: Int64) {
+        switch status {
+        case .working, .stopped: return
+        case .waiting(let until) where now < until: return
+        case .waiting, .idle: break
+        }
+        status = .idle
+        isWaitingForCopy = false
+        do {
+            if work == nil { try findWork(now: now) }
+            guard work != nil, status == .idle else { return }
+            if target == nil { return askTarget() }
+            try act(now: now)
+        } catch let failure as IOFailure {
+            retry("\(failure)", now: now)
+        } catch {
+            stop("\(error)")
+        }
+    }
+
+    // MARK: Finding work
+
+    private func findWork(now: Int64) throws {
+        do {
+            try tail.refresh()
+        } catch let error as FormatError {
+            if error.needsNewerVersion { return stop("\(table)/\(DurableMark.fileName): \(error)") }
+            // Being overwritten again and again, or damaged: nothing may be read past a mark that cannot be read.
+            return retry("\(table)/\(DurableMark.fileName): \(error)", now: now)
+        }
+        if let inflight = store.checkpoint.inflight {
+            let (batch, body) = try planner.batch(of: inflight)
+            log.notice("rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
+            work = Work(
+                machine: BatchMachine(resuming: batch.rows, attempt: inflight.attempt), batch: batch,
+                body: body, checksum: inflight.checksum)
+            return
+        }
+        while true {
+            switch try planner.plan(from: position) {
+            case .batch(let batch):
+                if let lastSend, now - lastSend < linger {
+                    status = .waiting(until: lastSend + linger)
+                    return
+                }
+                if try begin(batch) { return }
+            case .other(.move(let next)):
+                position = next
+            case .other(.damaged(let damage)):
+                try quarantine(damage)
+            case .other(.lost(let rows, let then)):
+                log.error("rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
+                try store.quarantine(
+                    rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0,
+                    reason: "lost, as the segment's header declares")
+                try advance(to: then) { $0.rowsQuarantined += UInt64(rows.count) }
+            case .other(.notHereYet(let why)):
+                logOnce(.warning, why)
+                lastProblem = why
+                isWaitingForCopy = true
+                status = .waiting(until: now + Self.lookAgainAfter)
+                return
+            case .other(.stop(let why)):
+                return stop(why)
+            case .other(.end), .other(.chunk):
+                return
+            }
+        }
+    }
+
+    /// Reads and checks a batch and makes it the work.
+    ///
+    /// - Returns: false if its first chunk was damaged and is quarantined now.
+    private func begin(_ batch: Batch) throws -> Bool {
+        let (body, sound, error) = try planner.read(batch)
+        if let error, sound == 0 {
+            try quarantine(tail.damage(of: batch.chunks[0], in: batch.segment, error))
+            return false
+        }
+        let usable = sound == batch.chunks.count ? batch : Batch(segment: batch.segment, chunks: Array(batch.chunks[..<sound]))
+        let bytes = Array(body[..<Int(usable.to - usable.from)])
+        work = Work(
+            machine: BatchMachine(rows: usable.rows), batch: usable, body: bytes,
+            checksum: bytes.withUnsafeBytes { crc32c($0) })
+        return true
+    }
+
+    private func quarantine(_ damage: TailItem.Damage) throws {
+        let rows = damage.rows.isEmpty ? "no rows" : "rows \(damage.rows.lowerBound) to \(damage.rows.upperBound - 1)"
+        log.error("quarantined \(rows): \(table)/\(damage.segment) at \(damage.offset): \(damage.reason)")
+        try store.quarantine(
+            damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes, reason: damage.reason)
+        try advance(to: damage.then) { $0.rowsQuarantined += UInt64(damage.rows.count) }
+    }
+
+    private func advance(to next: TailPosition, _ change: (inout Checkpoint) -> Void) throws(IOFailure) {
+        var checkpoint = store.checkpoint
+        checkpoint.segmentNumber = next.segmentNumber
+        checkpoint.offset = next.offset
+        checkpoint.next = next.next
+        checkpoint.inflight = nil
+        change(&checkpoint)
+        try store.save(checkpoint)
+        position = next
+    }
+
+    // MARK: The target
+
+    private func askTarget() {
+        status = .working
+        server.query(TargetTable.query(table)) { [self] answer in
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard let found = TargetTable(answer: body) else {
+                return retry("table \(table) is not in ClickHouse; run `spool-loader migrate apply`", now: now)
+            }
+            if let columns = work?.batch.segment.reader.header.columns, let complaint = found.complaint(about: columns) {
+                return retry(complaint, now: now)
+            }
+            if !found.deduplicates {
+                log.warning("ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
+            }
+            target = found
+            succeeded()
+        }
+    }
+
+    // MARK: The batch
+
+    private func act(now: Int64) throws {
+        guard let work else { return }
+        switch work.machine.action() {
+        case .send(let attempt): try send(work, attempt: attempt, now: now)
+        case .count: count(work)
+        case .compare: compare(work)
+        case .finish(let loaded, let expired): try finish(work, loaded: loaded, expired: expired)
+        case .stop(let why): stop(why)
+        }
+    }
+
+    private func send(_ work: Work, attempt: Int, now: Int64) throws {
+        let inflight = work.batch.inflight(checksum: work.checksum, attempt: attempt)
+        if store.checkpoint.inflight != inflight {
+            // Durable before the first byte leaves: after a crash the same range is asked for, never cut differently.
+            var checkpoint = store.checkpoint
+            checkpoint.segmentNumber = work.batch.segment.name.number
+            checkpoint.offset = work.batch.from
+            checkpoint.inflight = inflight
+            try store.save(checkpoint)
+        }
+        self.work?.machine.sendBegins()
+        status = .working
+        lastSend = now
+        server.insert(
+            work.body, table: table, columns: work.batch.segment.reader.header.columns,
+            token: inflight.token(writer: store.checkpoint.writer, table: table)
+        ) { [self] answer in
+            switch answer {
+            case .ok:
+                self.work?.machine.sendSucceeded()
+                succeeded()
+            case .unreachable:
+                self.work?.machine.sendNeverLeft()
+                failed(answer, now: Clock.monotonic())
+            case .exception, .doubt:
+                self.work?.machine.sendDoubtful()
+                failed(answer, now: Clock.monotonic())
+            }
+        }
+    }
+
+    /// The rows of the batch in ClickHouse, by who wrote them and their numbers; the event time lets it skip partitions.
+    private func range(_ work: Work) -> String {
+        let header = work.batch.segment.reader.header
+        let time = quotedIdentifier(header.columns[header.eventTimeColumn].name)
+        return """
+            FROM \(quotedIdentifier(table)) WHERE \(TableSchema.writerColumn) = \(quotedString(header.writer)) \
+            AND \(TableSchema.sequenceColumn) >= \(work.batch.firstSequence) AND \(TableSchema.sequenceColumn) < \(work.batch.endSequence) \
+            AND \(time) >= fromUnixTimestamp64Nano(\(work.batch.minEventTime), 'UTC') AND \(time) <= fromUnixTimestamp64Nano(\(work.batch.maxEventTime), 'UTC')
+            """
+    }
+
+    private func count(_ work: Work) {
+        status = .working
+        server.query("SELECT count(), uniqExact(\(TableSchema.sequenceColumn)) \(range(work)) FORMAT TSV") { [self] answer in
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            let numbers = String(decoding: body, as: UTF8.self).split { $0 == "\t" || $0 == "\n" }.compactMap { UInt64($0) }
+            guard numbers.count == 2 else {
+                return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
+            }
+            log.info(
+                "asked for rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1): \(numbers[0]) of \(work.batch.rows) are there")
+            self.work?.machine.counted(present: numbers[0], distinct: numbers[1], isWhollyExpired: isWhollyExpired(work))
+            succeeded()
+        }
+    }
+
+    private func isWhollyExpired(_ work: Work) -> Bool {
+        target?.engine.retention.map { work.batch.maxEventTime <= $0.expired(at: Clock.now()) } ?? false
+    }
+
+    private func compare(_ work: Work) {
+        status = .working
+        server.query("SELECT \(TableSchema.sequenceColumn) \(range(work)) FORMAT RowBinary") { [self] answer in
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            let present = Set(sequences(body))
+            do {
+                let expiry = target?.engine.retention?.expired(at: Clock.now()) ?? .min
+                var missing: UInt64 = 0
+                var expired: UInt64 = 0
+                for chunk in work.batch.chunks {
+                    let block = try work.batch.segment.reader.block(of: chunk)
+                    let times = block.columns[work.batch.segment.reader.header.eventTimeColumn]
+                    for row in 0..<block.rows where !present.contains(chunk.header.firstSequence + UInt64(row)) {
+                        missing += 1
+                        if times.integer(row) <= Int128(expiry) { expired += 1 }
+                    }
+                }
+                self.work?.machine.compared(missing: missing, expired: expired)
+                succeeded()
+            } catch {
+                stop("\(error)")
+            }
+        }
+    }
+
+    private func finish(_ work: Work, loaded: UInt64, expired: UInt64) throws {
+        if expired > 0 {
+            log.warning("\(expired) of rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1) are older than the table's TTL: expired")
+        }
+        try advance(to: work.batch.end) {
+            $0.rowsLoaded += loaded
+            $0.rowsExpired += expired
+        }
+        self.work = nil
+        status = .idle
+    }
+
+    // MARK: Outcomes
+
+    private func succeeded() {
+        if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
+        failures = 0
+        backoff.reset()
+        status = .idle
+    }
+
+    private func failed(_ answer: ServerAnswer, now: Int64) {
+        if case .unreachable = answer { server.useNextServer() }
+        // What the table is like may have been the cause, and may change while it is mended.
+        target = nil
+        retry("\(server.url): \(answer.problem)", now: now)
+    }
+
+    private func retry(_ problem: String, now: Int64) {
+        failures += 1
+        lastProblem = problem
+        let wait = backoff.next(random: &random)
+        status = .waiting(until: now + wait)
+        logOnce(.error, "\(problem); tries again, nothing is lost")
+    }
+
+    private func stop(_ why: String) {
+        status = .stopped(why)
+        lastProblem = why
+        log.critical("stopped: \(why)")
+    }
+
+    private func logOnce(_ level: Logger.Level, _ text: String) {
+        let now = Clock.monotonic()
+        guard text != lastLogged.text || now - lastLogged.at >= Self.repeatLogAfter else { return }
+        lastLogged = (text, now)
+        log.log(level: level, "\(text)")
+    }
+}
+
+/// The UInt64 values of a RowBinary answer of one such column.
+func sequences(_ body: [UInt8]) -> [UInt64] {
+    body.withUnsafeBytes { raw in
+        (0..<raw.count / 8).map { UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
+    }
+}
