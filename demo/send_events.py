@@ -7,7 +7,9 @@ The protocol, on a unix stream socket:
   `{"client":"NAME","durable":D}`: of all lines that this name ever sent, counted from 0, those below D are durable or were
   refused. It sends line number D next.
 * `{"accepted":A,"refused":R,"durable":D}` comes as things move on. A and R count the lines of this connection; D is a
-  line number as above. Only lines from D on may have to be sent again, so only those are kept.
+  line number as above. A client may forget the lines below D.
+* A writer that was killed may name a D below one that it gave before: the rows are in its spool, but it cannot be sure that
+  they are all. For each line that the client has forgotten it then sends an empty line, which is refused and counts.
 * `{"refused":{"line":L,"table":...,"field":...,"reason":...}}` names a refused line, L counted from 1.
 * `{"error":...}` refuses the connection itself.
 
@@ -34,7 +36,7 @@ SEND_BYTES = 256 * 1024
 
 
 class ProtocolError(Exception):
-    """The writer answered what cannot be, or refused the connection; going on could lose lines."""
+    """The writer refuses the connection, for a reason that stays."""
 
 
 class Producer:
@@ -84,7 +86,7 @@ class Producer:
             Whether there is a connection.
 
         Raises:
-            ProtocolError: the writer refuses this client, or has forgotten lines that it called durable.
+            ProtocolError: the writer refuses this client.
         """
         try:
             if self._socket is None:
@@ -182,23 +184,19 @@ class Producer:
             self._note_refusal(answer["refused"])
 
     def _resume_at(self, durable: int) -> None:
-        if durable < self._first:
-            raise ProtocolError(f"the writer has forgotten lines: it knows {durable} of {self._name}, and had {self._first} durable")
+        forgotten = max(0, self._first - durable)
         self._advance(durable)
-        again = list(itertools.islice(self._sent, durable - self._first, None))
+        again = list(itertools.islice(self._sent, max(0, durable - self._first), None))
         self._unsent.extendleft(reversed(again))
         for _ in again:
             self._sent.pop()
+        self._sending = memoryview(b"\n" * forgotten)
         self._greeted = True
 
     def _advance(self, durable: int) -> None:
-        """Drop what is durable. Refused lines at its end stay: they are nowhere in the spool, so a writer that was killed
-        asks for them again."""
+        """Forget what is durable."""
         self.durable = max(self.durable, durable)
-        keep_from = durable
-        while keep_from > self._first and keep_from - 1 in self._refused:
-            keep_from -= 1
-        while self._first < keep_from:
+        while self._first < durable:
             # Neither has lines if an earlier life of this client sent them; `put` passes them over.
             if self._sent:
                 self._sent.popleft()
@@ -208,8 +206,9 @@ class Producer:
             self._first += 1
 
     def _note_refusal(self, refusal: dict[str, Any]) -> None:
+        """Tell of each refused line once, however often it was sent; the empty ones stand for lines that were durable."""
         number = refusal["line"] - 1
-        if number not in self._refused:
+        if number >= self._first and number not in self._refused:
             self._refused.add(number)
             self._on_refused(refusal)
 

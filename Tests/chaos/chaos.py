@@ -433,10 +433,10 @@ def judge(pipeline: Pipeline, senders: list[Sender], tally: Tally) -> tuple[Verd
     once = pipeline.load_once(expect=(0, 1), timeout=FINISH_SECONDS)
     if once.returncode:
         verdict.complain(f"spool-loader run --once: exit 1: {once.stdout}{once.stderr}")
-    audit = pipeline.run_loader("audit", expect=(0, 1, 74))
+    audit = pipeline.run_loader("audit", expect=(0, 1, 64, 74))
     if audit.returncode:
         verdict.complain(f"spool-loader audit: exit {audit.returncode}: {audit.stdout}{audit.stderr}")
-    verify = pipeline.run_loader("verify", expect=(0, 1, 74))
+    verify = pipeline.run_loader("verify", expect=(0, 1, 64, 74))
     if verify.returncode:
         verdict.complain(f"spool-loader verify: exit {verify.returncode}: {verify.stdout}{verify.stderr}")
     for kind in KINDS:
