@@ -24,3 +24,16 @@ public func makeLogger(_ label: String) -> Logger {
     logger.logLevel = .info
     return logger
 }
+
+/// Writes all bytes to standard output; a reader that went away ends the process as it does for other tools.
+public func writeToStandardOutput(_ bytes: [UInt8]) {
+    var done = 0
+    while done < bytes.count {
+        let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress.unsafelyUnwrapped + done, $0.count - done) }
+        if count < 0 {
+            if errno == EINTR { continue }
+            return
+        }
+        done += count
+    }
+}

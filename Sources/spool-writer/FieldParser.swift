@@ -146,7 +146,7 @@ struct FieldParser {
             let text = try takePlainText(&scanner, "a timestamp")
             switch TimestampText.parse(text) {
             case .success(let value): time = value
-            case .failure(let refusal): throw refusal
+            case .failure(let complaint): throw Refusal("\"\(Self.shown(text))\" is not an RFC 3339 timestamp: \(complaint.reason)")
             }
         } else {
             try Self.expectNumber(scanner, "a timestamp: integer nanoseconds or an RFC 3339 string")

@@ -1,2 +1,67 @@
 import ArgumentParser
-extension SpoolLoader { struct Audit: ParsableCommand {} }
+import SpoolFormat
+import SpoolIO
+
+extension SpoolLoader {
+    struct Audit: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Compare the spool's rows with what ClickHouse holds; name every missing and every duplicate row.",
+            discussion: """
+                Exit status 1 if a row is missing, doubled or unknown to the spool. Rows that the loader has not come to yet are \
+                pending, rows older than the table's TTL expired: neither is missing. With --since and --until whole chunks are compared \
+                that have a row in the range.
+                """)
+        @OptionGroup var common: CommonOptions
+        @OptionGroup var server: ServerOptions
+        @Option(help: ArgumentHelp("Audit this table only; may be given several times.", valueName: "name"))
+        var table: [String] = []
+        @Option(help: ArgumentHelp("Only chunks with rows since this event time.", valueName: "time"))
+        var since: EventTime?
+        @Option(help: ArgumentHelp("Only chunks with rows before this event time.", valueName: "time"))
+        var until: EventTime?
+        @Flag(help: "Print JSON.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let configuration = try common.configuration(server.flags)
+                let spool = try SpoolDirectory.open(configuration.required("spool"))
+                let known = try spool.tables()
+                for name in table where !known.contains(name) {
+                    throw CommandFailure("the spool \(spool.path) has no table \(name); it has \(known.joined(separator: ", "))", code: 64)
+                }
+                let clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient())
+                var results: [TableAudit.Result] = []
+                for name in known where table.isEmpty || table.contains(name) {
+                    let audit = TableAudit(
+                        spool: spool, table: name, checkpoints: configuration.required("loader.checkpoints"), server: clickHouse,
+                        times: (since?.time ?? .min, until?.time ?? .max))
+                    results.append(try audit.run())
+                }
+                if json { try printJSON(results) } else { show(results) }
+                if results.contains(where: { !$0.isClean }) { throw ExitCode(1) }
+            }
+        }
+
+        private func show(_ results: [TableAudit.Result]) {
+            var text = TextTable(
+                ["TABLE", "ROWS IN SPOOL", "IN CLICKHOUSE", "MISSING", "DUPLICATE", "UNKNOWN", "PENDING", "EXPIRED", "QUARANTINED", "RESULT"],
+                numbers: [1, 2, 3, 4, 5, 6, 7, 8])
+            for result in results {
+                text.add([
+                    result.table, "\(result.rows)", "\(result.present)", "\(result.missing.rows)", "\(result.duplicate.rows)",
+                    "\(result.unknown.rows)", "\(result.pending.rows)", "\(result.expired.rows)", "\(result.quarantined.rows)",
+                    result.isClean ? "ok" : "NOT COMPLETE",
+                ])
+            }
+            print(text.text, terminator: "")
+            for result in results {
+                for (name, part) in [("missing", result.missing), ("duplicate", result.duplicate), ("unknown", result.unknown), ("quarantined", result.quarantined)]
+                where part.rows > 0 {
+                    print("\(result.table): \(name) sequences: \(part.sequences)")
+                }
+                for problem in result.problems { print("\(result.table): \(problem)") }
+            }
+        }
+    }
+}

@@ -1,14 +1,15 @@
-import SpoolFormat
-
 /// RFC 3339 timestamps, to the nanosecond.
-enum TimestampText {
+public enum TimestampText {
+    /// What is wrong with a timestamp.
+    public struct Complaint: Error, Equatable {
+        public let reason: String
+    }
+
     /// `2026-11-22T23:47:00[.123456789]Z`, or with an offset such as `+09:00`; `T` and `Z` in either case.
     ///
     /// - Returns: nanoseconds since the Unix epoch.
-    static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Result<Int64, Refusal> {
-        func refuse(_ why: String) -> Result<Int64, Refusal> {
-            .failure(Refusal("\"\(FieldParser.shown(text))\" is not an RFC 3339 timestamp: \(why)"))
-        }
+    public static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Result<Int64, Complaint> {
+        func refuse(_ why: String) -> Result<Int64, Complaint> { .failure(Complaint(reason: why)) }
         guard text.count >= 20, text[10] | 0x20 == UInt8(ascii: "t") else {
             return refuse("expected YYYY-MM-DDThh:mm:ss[.fraction]Z")
         }
@@ -46,17 +47,22 @@ enum TimestampText {
         let seconds = day * 86_400 + hour * 3_600 + minute * 60 + second - offset
         // Years 0 to 9999 in nanoseconds do not fit in 64 bits.
         let time = Int128(seconds) * 1_000_000_000 + Int128(fraction)
-        guard let time = Int64(exactly: time) else { return refuse("outside \(FieldParser.timeRange)") }
+        guard let time = Int64(exactly: time) else { return refuse("out of range") }
         return .success(time)
     }
 
     /// Days since 1970-01-01 of `YYYY-MM-DD`; nil if it is no date.
-    static func parseDate(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+    public static func parseDate(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
         guard text.count == 10, text[4] == UInt8(ascii: "-"), text[7] == UInt8(ascii: "-"),
             let year = number(text, 0, 4), let month = number(text, 5, 2), let day = number(text, 8, 2)
         else { return nil }
         let date = CivilDate(year: year, month: month, day: day)
         return date.exists ? date.daysSinceEpoch : nil
+    }
+
+    /// The same of a `String`; nil if it is none.
+    public static func parse(_ text: String) -> Int64? {
+        Array(text.utf8).withUnsafeBufferPointer { try? parse($0).get() }
     }
 
     private static func number(_ text: UnsafeBufferPointer<UInt8>, _ offset: Int, _ digits: Int) -> Int? {
