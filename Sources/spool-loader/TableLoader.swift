@@ -72,7 +72,9 @@ final class TableLoader {
 
     var checkpoint: Checkpoint { store.checkpoint }
     /// Whether ``step(now:)`` would go on at once.
-    var hasMoreNow: Bool { status == .idle && work != nil }
+    var hasMoreNow: Bool { status == .idle && (work != nil || !isCaughtUp) }
+    /// Whether it has looked for more since it last did something, and there was nothing.
+    private var isCaughtUp = false
     /// Whether what it waits for is not in the spool yet.
     private(set) var isWaitingForCopy = false
 
@@ -148,6 +150,7 @@ final class TableLoader {
             case .other(.stop(let why)):
                 return stop(why)
             case .other(.end), .other(.chunk):
+                isCaughtUp = true
                 return
             }
         }
@@ -321,6 +324,7 @@ final class TableLoader {
         }
         self.work = nil
         status = .idle
+        isCaughtUp = false
     }
 
     // MARK: Outcomes
