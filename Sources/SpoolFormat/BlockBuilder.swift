@@ -76,6 +76,17 @@ public struct ColumnLane {
         }
     }
 
+    /// Appends the unfinished row of another lane of the same column.
+    mutating func takeUnfinished(from other: ColumnLane) {
+        values.append(other.values.base + other.finishedValues, count: other.values.count - other.finishedValues)
+        guard shape == .array else {
+            marks.append(other.marks.base + other.finishedMarks, count: other.marks.count - other.finishedMarks)
+            return
+        }
+        elements += other.elements - other.finishedElements
+        finishArray()
+    }
+
     mutating func undoRow() {
         values.truncate(to: finishedValues)
         marks.truncate(to: finishedMarks)
@@ -115,7 +126,8 @@ public final class BlockBuilder {
         case finished
         /// The column with this index is required and was not given. The row is still unfinished.
         case missing(column: Int)
-        /// The row belongs to another partition than the rows before it: assemble and drop those, then finish again.
+        /// The row belongs to another partition than the rows before it; it is complete and still unfinished. Move it to a
+        /// builder that takes it, or assemble and drop the rows before it and finish again.
         case otherPartition
     }
 
@@ -219,6 +231,25 @@ public final class BlockBuilder {
         rows += 1
         row += 1
         return .finished
+    }
+
+    /// Whether the builder could take a row of this event time without changing its partition.
+    public func takes(_ time: Int64) -> Bool { rows == 0 || (time >= partitionRange.from && time < partitionRange.to) }
+
+    /// Event time of the unfinished row, once ``finishRow()`` has completed it.
+    public var unfinishedEventTime: Int64 {
+        let times = lanes[schema.eventTimeColumn].values
+        return times.base.loadUnaligned(fromByteOffset: times.count - 8, as: Int64.self)
+    }
+
+    /// Moves the unfinished row, which ``finishRow()`` has completed, to another builder of the same table.
+    public func moveUnfinishedRow(to other: BlockBuilder) {
+        precondition(other.schema.table == schema.table, "a row of \(schema.table) moved to \(other.schema.table)")
+        for index in lanes.indices {
+            other.lanes[index].takeUnfinished(from: lanes[index])
+            other.lanes[index].givenInRow = other.row
+        }
+        undoRow()
     }
 
     /// Takes back whatever the unfinished row appended.

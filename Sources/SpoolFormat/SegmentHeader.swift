@@ -106,7 +106,7 @@ public struct SegmentHeader: Equatable, Sendable {
     ///
     /// - Returns: the header and the frame's size in bytes, which is where the first chunk begins.
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (SegmentHeader, frameSize: Int) {
-        var (reader, size) = try SkippableFrame.open(bytes, expecting: .segmentHeader)
+        var (reader, size, _) = try SkippableFrame.open(bytes, expecting: .segmentHeader)
         do {
             return (try SegmentHeader(from: &reader), size)
         } catch .truncated {

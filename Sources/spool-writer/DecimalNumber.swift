@@ -14,7 +14,8 @@ struct DecimalNumber {
     let isWhole: Bool
     let text: UnsafeBufferPointer<UInt8>
 
-    private static let maxExponent = 100_000
+    /// More than a line has digits, so that no row of zeros makes up for what is cut off here.
+    private static let maxExponent = 1 << 32
 
     /// Takes a number by the grammar of RFC 8259.
     @inline(__always)
@@ -34,8 +35,10 @@ struct DecimalNumber {
             position += 1
         }
         let wholeDigits = position - firstDigit
-        guard wholeDigits > 0 else { throw scanner.syntax("expected a value") }
-        guard wholeDigits == 1 || firstDigit.pointee != 0x30 else { throw scanner.syntax("expected a number without leading zeros") }
+        guard wholeDigits > 0 else { throw Self.syntax("expected a value", &scanner, position) }
+        guard wholeDigits == 1 || firstDigit.pointee != 0x30 else {
+            throw Self.syntax("expected a number without leading zeros", &scanner, firstDigit)
+        }
         var fractionDigits = 0
         var isWhole = true
         if position < end, position.pointee == UInt8(ascii: ".") {
@@ -49,7 +52,7 @@ struct DecimalNumber {
                 position += 1
             }
             fractionDigits = position - fraction
-            guard fractionDigits > 0 else { throw scanner.syntax("expected digits after the decimal point") }
+            guard fractionDigits > 0 else { throw Self.syntax("expected digits after the decimal point", &scanner, position) }
         }
         let mantissaEnd = position
         var power = 0
@@ -66,7 +69,7 @@ struct DecimalNumber {
                 power = min(power * 10 + Int(position.pointee &- 0x30), Self.maxExponent)
                 position += 1
             }
-            guard position > first else { throw scanner.syntax("expected digits after the exponent") }
+            guard position > first else { throw Self.syntax("expected digits after the exponent", &scanner, position) }
             if negative { power = -power }
         }
         exponent = power - fractionDigits
@@ -80,6 +83,12 @@ struct DecimalNumber {
         } else {
             (digits, overflows) = Self.long(firstDigit, mantissaEnd)
         }
+    }
+
+    /// What is wrong, and at which byte: the scanner still stands at the number's first.
+    private static func syntax(_ what: String, _ scanner: inout JSONScanner, _ position: UnsafePointer<UInt8>) -> Refusal {
+        scanner.advance(position - scanner.position)
+        return scanner.syntax(what)
     }
 
     @inline(never)

@@ -146,7 +146,8 @@ struct FieldParser {
             let text = try takePlainText(&scanner, "a timestamp")
             switch TimestampText.parse(text) {
             case .success(let value): time = value
-            case .failure(let complaint): throw Refusal("\"\(Self.shown(text))\" is not an RFC 3339 timestamp: \(complaint.reason)")
+            case .failure(.syntax(let why)): throw Refusal("\"\(Self.shown(text))\" is not an RFC 3339 timestamp: \(why)")
+            case .failure(.outOfRange): throw Refusal("\"\(Self.shown(text))\" is outside \(Self.timeRange)")
             }
         } else {
             try Self.expectNumber(scanner, "a timestamp: integer nanoseconds or an RFC 3339 string")

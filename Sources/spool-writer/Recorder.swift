@@ -83,6 +83,7 @@ final class Recorder {
         let known = max(source.complete, tables.reduce(0) { max($0, $1.segments.positions.complete(name)) })
         let highest = max(source.position, tables.reduce(0) { max($0, $1.segments.positions.end(name)) })
         source.position = resume ? known : highest
+        source.resumeLimit = highest
         return source
     }
 
@@ -98,7 +99,7 @@ final class Recorder {
         source.position += 1
         do throws(Refusal) {
             let table = try table(of: line)
-            if let name = source.name, position < table.segments.positions.end(name) {
+            if _slowPath(position < source.resumeLimit), let name = source.name, position < table.segments.positions.end(name) {
                 source.repeated += 1
                 return
             }

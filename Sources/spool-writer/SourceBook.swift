@@ -10,6 +10,8 @@ final class Source {
     var refused: UInt64 = 0
     /// Lines that were in the spool already when they came, after a resend.
     var repeated: UInt64 = 0
+    /// Lines below this position may be in the spool already, after a resend.
+    var resumeLimit: UInt64 = 0
     /// Tables in which it has rows that are not durable: the position of the first such row.
     fileprivate var undurable: [ObjectIdentifier: UInt64] = [:]
 
