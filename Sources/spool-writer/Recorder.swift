@@ -55,6 +55,9 @@ final class Recorder {
             refusedTables[schema.table] = why
             log.critical("table is not recorded: \(why)", metadata: ["table": "\(schema.table)"])
             return
+        } catch RecoveryFailure.io(let failure) {
+            // The disk, not the configuration: the exit status tells them apart.
+            throw failure
         }
         for note in start.notes {
             log.log(level: note.isAlert ? .error : .notice, "recovery: \(note.text)", metadata: ["table": "\(schema.table)"])
