@@ -19,7 +19,10 @@ enum ServerAnswer {
         case .broken(let why): self = .doubt(why)
         case .answered(let status, let headers, let body):
             let text = String(decoding: body.prefix(2_000), as: UTF8.self)
-            if let code = headers["x-clickhouse-exception-code"].flatMap(Int.init) ?? Self.code(in: text, status) {
+            if let code = headers["x-clickhouse-exception-code"] {
+                // That it is there says that something failed, whatever it says.
+                self = .exception(code: Int(code) ?? 0, text: Self.firstLine(text))
+            } else if let code = Self.code(in: text, status) {
                 self = .exception(code: code, text: Self.firstLine(text))
             } else if status == 200 {
                 self = .ok(body)
