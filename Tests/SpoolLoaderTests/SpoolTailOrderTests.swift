@@ -119,20 +119,11 @@ import Testing
             let path = try path(spool, 1)
             let frame = file == "segment" ? 0 : try spool.chunks(of: spool.segments()[1])[0].offset
             try spool.overwrite(path, [2], at: frame + offset)
-            try reseal(spool, path, frame)
+            try spool.reseal(path, frame: frame)
             let line = try #require(try spool.walk().last)
             let reason = file == "flags" ? "unknown flags 0x2: written by a newer version, use that one" : "format version 2; this build reads version 1: use a newer one"
             #expect(line.hasPrefix("stop: trades/") && line.hasSuffix(reason), "\(file): \(line)")
         }
-    }
-
-    /// Gives the skippable frame at the offset a valid checksum again.
-    private func reseal(_ spool: TestSpool, _ path: String, _ frame: UInt64) throws {
-        var bytes = Array(try spool.bytes(of: path)[Int(frame)...])
-        let size = 8 + Int(bytes[4..<8].enumerated().reduce(UInt32(0)) { $0 | UInt32($1.element) << (8 * $1.offset) })
-        bytes.replaceSubrange(16..<20, with: [0, 0, 0, 0])
-        let crc = bytes[..<size].withUnsafeBytes { crc32c($0) }
-        try spool.overwrite(path, (0..<4).map { UInt8(truncatingIfNeeded: crc >> (8 * $0)) }, at: frame + 16)
     }
 
     @Test func withoutAMarkOnlySealedSegmentsAreRead() throws {
