@@ -2,7 +2,11 @@
 import PackageDescription
 
 // Warnings are errors in our own targets; dependencies keep their own settings.
-let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"])]
+let strict: [SwiftSetting] = [
+    .unsafeFlags(["-warnings-as-errors"]),
+    // Exclusivity is checked at compile time and, in debug builds and tests, at run time; the hot loops are too hot for it.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
 
 let package = Package(
     name: "coldpath",
@@ -50,11 +54,21 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        .testTarget(name: "SpoolFormatTests", dependencies: ["SpoolFormat", "CLZ4"], swiftSettings: strict),
+        // What several test targets need: seeds, temporary directories, segments made of plain rows.
+        .target(
+            name: "SpoolTesting", dependencies: ["SpoolFormat"], path: "Tests/SpoolTesting", swiftSettings: strict),
         .testTarget(
-            name: "SpoolWriterTests", dependencies: ["spool-writer", "SpoolIO", "SpoolFormat"], swiftSettings: strict),
+            name: "SpoolFormatTests", dependencies: ["SpoolFormat", "SpoolTesting", "CLZ4", "CSystem"],
+            swiftSettings: strict),
         .testTarget(
-            name: "SpoolLoaderTests", dependencies: ["spool-loader", "spool-writer", "SpoolIO", "SpoolFormat"],
+            name: "SpoolWriterTests",
+            dependencies: [
+                "spool-writer", "SpoolIO", "SpoolFormat", "SpoolConfig", "SpoolTesting",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SpoolLoaderTests", dependencies: ["spool-loader", "spool-writer", "SpoolIO", "SpoolFormat", "SpoolTesting"],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

@@ -34,11 +34,11 @@ public struct ColumnLane {
     /// The values so far, those of the unfinished row last.
     public var values: RawBuffer
     /// Null map (one byte a row) or array ends (eight bytes a row).
-    var marks: RawBuffer
+    @usableFromInline var marks: RawBuffer
     /// Values of all arrays so far.
-    var elements: UInt64 = 0
+    @usableFromInline var elements: UInt64 = 0
     /// Row in which a value was last given, counted from 1 over the builder's life.
-    var givenInRow: UInt64 = 0
+    @usableFromInline var givenInRow: UInt64 = 0
 
     var finishedValues = 0
     var finishedMarks = 0
@@ -48,7 +48,7 @@ public struct ColumnLane {
     let defaultBytes: RawBuffer
 
     /// Closes a value: for a nullable column says that it is not null, for an array column counts an element.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func finishValue() {
         switch shape {
         case .plain: break
@@ -58,9 +58,10 @@ public struct ColumnLane {
     }
 
     /// Closes the array of this row, after its elements.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func finishArray() { marks.append(elements) }
 
+    @inlinable
     public mutating func appendNull() {
         marks.append(UInt8(1))
         if width == 0 { values.append(UInt8(0)) } else { values.appendZeros(width) }
@@ -74,6 +75,17 @@ public struct ColumnLane {
             values.append(defaultBytes.base, count: defaultBytes.count)
             finishValue()
         }
+    }
+
+    /// Appends the unfinished row of another lane of the same column.
+    mutating func takeUnfinished(from other: ColumnLane) {
+        values.append(other.values.base + other.finishedValues, count: other.values.count - other.finishedValues)
+        guard shape == .array else {
+            marks.append(other.marks.base + other.finishedMarks, count: other.marks.count - other.finishedMarks)
+            return
+        }
+        elements += other.elements - other.finishedElements
+        finishArray()
     }
 
     mutating func undoRow() {
@@ -115,7 +127,8 @@ public final class BlockBuilder {
         case finished
         /// The column with this index is required and was not given. The row is still unfinished.
         case missing(column: Int)
-        /// The row belongs to another partition than the rows before it: assemble and drop those, then finish again.
+        /// The row belongs to another partition than the rows before it; it is complete and still unfinished. Move it to a
+        /// builder that takes it, or assemble and drop the rows before it and finish again.
         case otherPartition
     }
 
@@ -130,7 +143,7 @@ public final class BlockBuilder {
     public private(set) var maxEventTime = Int64.min
 
     private var partitionRange: (from: Int64, to: Int64) = (0, 0)
-    private var row: UInt64 = 1
+    @usableFromInline internal private(set) var row: UInt64 = 1
     private let preludes: [[UInt8]]
     private let writerCell: [UInt8]
     private let enumStorage: [UnsafeMutablePointer<UInt8>]
@@ -181,7 +194,7 @@ public final class BlockBuilder {
     /// Notes that the unfinished row gives this column a value.
     ///
     /// - Returns: false if the row gave it before.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func give(_ column: Int) -> Bool {
         let lane = lanes.baseAddress! + column
         if lane.pointee.givenInRow == row { return false }
@@ -219,6 +232,25 @@ public final class BlockBuilder {
         rows += 1
         row += 1
         return .finished
+    }
+
+    /// Whether the builder could take a row of this event time without changing its partition.
+    public func takes(_ time: Int64) -> Bool { rows == 0 || (time >= partitionRange.from && time < partitionRange.to) }
+
+    /// Event time of the unfinished row, once ``finishRow()`` has completed it.
+    public var unfinishedEventTime: Int64 {
+        let times = lanes[schema.eventTimeColumn].values
+        return times.base.loadUnaligned(fromByteOffset: times.count - 8, as: Int64.self)
+    }
+
+    /// Moves the unfinished row, which ``finishRow()`` has completed, to another builder of the same table.
+    public func moveUnfinishedRow(to other: BlockBuilder) {
+        precondition(other.schema.table == schema.table, "a row of \(schema.table) moved to \(other.schema.table)")
+        for index in lanes.indices {
+            other.lanes[index].takeUnfinished(from: lanes[index])
+            other.lanes[index].givenInRow = other.row
+        }
+        undoRow()
     }
 
     /// Takes back whatever the unfinished row appended.

@@ -104,6 +104,8 @@ public struct Checkpoint: Equatable, Sendable {
         let computed = Array(body.utf8).withUnsafeBytes { crc32c($0) }
         guard let stored = UInt32(lines[last].dropFirst(7), radix: 16) else { throw .malformed("a checkpoint without checksum") }
         guard stored == computed else { throw .checksum(what: "checkpoint", stored: stored, computed: computed) }
+        // As written, too: a flipped bit can turn a digit into its capital, which is the same number.
+        guard lines[last].dropFirst(7) == hex(computed) else { throw .malformed("a checkpoint whose checksum is not as written") }
         let padding = lines[(last + 1)...].joined()
         guard padding.allSatisfy({ $0 == " " }) else { throw .malformed("text after the checkpoint's checksum") }
 

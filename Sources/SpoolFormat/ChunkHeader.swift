@@ -18,6 +18,10 @@ public struct ChunkHeader: Equatable, Sendable {
     /// Bytes of the Native block inside it.
     public var blockBytes: Int
     public var sources: [SourcePosition]
+    /// More chunks of the same cut follow: the cut counts only once the last of them is there.
+    public var continues = false
+
+    static let continuesFlag: UInt16 = 1
 
     public init(
         table: String, writer: String, segmentNumber: UInt64, firstSequence: UInt64, rows: Int, partition: Int32,
@@ -46,7 +50,7 @@ public struct ChunkHeader: Equatable, Sendable {
         precondition(rows > 0 && rows <= FormatLimits.chunkRows, "chunk of \(rows) rows")
         precondition(blockBytes <= FormatLimits.blockBytes, "block of \(blockBytes) bytes")
         precondition(sources.count <= FormatLimits.chunkSources, "\(sources.count) sources in a chunk")
-        var writer = SkippableFrame.begin(.chunkHeader)
+        var writer = SkippableFrame.begin(.chunkHeader, flags: continues ? Self.continuesFlag : 0)
         writer.put(dataChecksum)
         writer.put(UInt32(dataBytes))
         writer.put(UInt32(blockBytes))
@@ -74,9 +78,11 @@ public struct ChunkHeader: Equatable, Sendable {
     ///
     /// - Returns: the header and its frame's size in bytes; the data frame follows there.
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (ChunkHeader, frameSize: Int) {
-        var (reader, size) = try SkippableFrame.open(bytes, expecting: .chunkHeader)
+        var (reader, size, flags) = try SkippableFrame.open(bytes, expecting: .chunkHeader)
         do {
-            return (try ChunkHeader(from: &reader), size)
+            var header = try ChunkHeader(from: &reader)
+            header.continues = flags & continuesFlag != 0
+            return (header, size)
         } catch .truncated {
             throw .malformed("the chunk header's fields run past its end")
         }

@@ -4,7 +4,7 @@ public struct SourcePosition: Equatable, Sendable {
     public var source: String
     /// Every row of this table that the source sent before this position is in the spool.
     public var end: UInt64
-    /// Everything, whatever its table, that the source sent before this position was durable or refused.
+    /// Everything, whatever its table, that the source sent before this position is durable or refused once this is durable.
     public var complete: UInt64
 
     public init(source: String, end: UInt64, complete: UInt64) {
@@ -106,7 +106,7 @@ public struct SegmentHeader: Equatable, Sendable {
     ///
     /// - Returns: the header and the frame's size in bytes, which is where the first chunk begins.
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (SegmentHeader, frameSize: Int) {
-        var (reader, size) = try SkippableFrame.open(bytes, expecting: .segmentHeader)
+        var (reader, size, _) = try SkippableFrame.open(bytes, expecting: .segmentHeader)
         do {
             return (try SegmentHeader(from: &reader), size)
         } catch .truncated {

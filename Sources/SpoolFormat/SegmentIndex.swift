@@ -136,7 +136,7 @@ public struct SegmentIndex: Equatable, Sendable {
 
     /// Reads the frame at the start of `bytes`.
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (SegmentIndex, frameSize: Int) {
-        var (reader, size) = try SkippableFrame.open(bytes, expecting: .index)
+        var (reader, size, _) = try SkippableFrame.open(bytes, expecting: .index)
         let count = Int(try reader.take(UInt32.self))
         guard reader.remaining == count * 48 + SegmentTrailer.bytes else {
             throw .malformed("the index claims \(count) chunks in \(size) bytes")

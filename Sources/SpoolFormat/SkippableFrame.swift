@@ -33,6 +33,8 @@ enum SkippableFrame {
             }
         }
 
+        var knownFlags: UInt16 { self == .chunkHeader ? ChunkHeader.continuesFlag : 0 }
+
         var maxBytes: Int {
             switch self {
             case .segmentHeader: FormatLimits.segmentHeaderBytes
@@ -43,13 +45,14 @@ enum SkippableFrame {
     }
 
     /// Starts a frame; the size and the checksum are filled in by ``finish(_:)``.
-    static func begin(_ kind: Kind) -> ByteWriter {
+    static func begin(_ kind: Kind, flags: UInt16 = 0) -> ByteWriter {
+        precondition(flags & ~kind.knownFlags == 0, "flags \(flags) of a \(kind.name)")
         var writer = ByteWriter()
         writer.put(kind.magic)
         writer.put(UInt32(0))
         writer.put(kind.tag)
         writer.put(FormatLimits.version)
-        writer.put(UInt16(0))
+        writer.put(flags)
         writer.put(UInt32(0))
         return writer
     }
@@ -79,8 +82,9 @@ enum SkippableFrame {
     }
 
     /// Checks magic, tag, version, flags, size and checksum, and gives a reader that stands after the common part.
-    static func open(_ bytes: UnsafeRawBufferPointer, expecting kind: Kind) throws(FormatError) -> (ByteReader, size: Int)
-    {
+    static func open(
+        _ bytes: UnsafeRawBufferPointer, expecting kind: Kind
+    ) throws(FormatError) -> (ByteReader, size: Int, flags: UInt16) {
         let size = try size(of: bytes, expecting: kind)
         guard bytes.count >= size else { throw .truncated(need: size, have: bytes.count) }
         let frame = UnsafeRawBufferPointer(rebasing: bytes[..<size])
@@ -94,8 +98,8 @@ enum SkippableFrame {
         guard stored == computed else { throw .checksum(what: kind.name, stored: stored, computed: computed) }
         guard tag == kind.tag else { throw .malformed("a skippable frame of another program stands for the \(kind.name)") }
         guard version == FormatLimits.version else { throw .unknownVersion(found: version) }
-        guard flags == 0 else { throw .unknownFlags(found: flags) }
-        return (reader, size)
+        guard flags & ~kind.knownFlags == 0 else { throw .unknownFlags(found: flags) }
+        return (reader, size, flags)
     }
 
     private static func fourLetters(_ text: StaticString) -> UInt32 {

@@ -1,15 +1,17 @@
 /// RFC 3339 timestamps, to the nanosecond.
 public enum TimestampText {
     /// What is wrong with a timestamp.
-    public struct Complaint: Error, Equatable {
-        public let reason: String
+    public enum Complaint: Error, Equatable {
+        case syntax(String)
+        /// A proper timestamp that 64-bit nanoseconds cannot hold.
+        case outOfRange
     }
 
     /// `2026-11-22T23:47:00[.123456789]Z`, or with an offset such as `+09:00`; `T` and `Z` in either case.
     ///
     /// - Returns: nanoseconds since the Unix epoch.
     public static func parse(_ text: UnsafeBufferPointer<UInt8>) -> Result<Int64, Complaint> {
-        func refuse(_ why: String) -> Result<Int64, Complaint> { .failure(Complaint(reason: why)) }
+        func refuse(_ why: String) -> Result<Int64, Complaint> { .failure(.syntax(why)) }
         guard text.count >= 20, text[10] | 0x20 == UInt8(ascii: "t") else {
             return refuse("expected YYYY-MM-DDThh:mm:ss[.fraction]Z")
         }
@@ -47,7 +49,7 @@ public enum TimestampText {
         let seconds = day * 86_400 + hour * 3_600 + minute * 60 + second - offset
         // Years 0 to 9999 in nanoseconds do not fit in 64 bits.
         let time = Int128(seconds) * 1_000_000_000 + Int128(fraction)
-        guard let time = Int64(exactly: time) else { return refuse("out of range") }
+        guard let time = Int64(exactly: time) else { return .failure(.outOfRange) }
         return .success(time)
     }
 

@@ -90,10 +90,9 @@ final class Loader {
         for loader in loaders {
             switch loader.status {
             case .waiting(let until): wait = min(wait, until - now)
-            case .idle where once: wait = 0
-            default: break
+            case .ready: wait = 0
+            case .working, .drained, .stopped: break
             }
-            if loader.hasMoreNow { wait = 0 }
         }
         return Int32(max(0, (wait + 999_999) / 1_000_000))
     }
@@ -124,7 +123,7 @@ final class Loader {
         var status: Int32 = 0
         for loader in loaders {
             switch loader.status {
-            case .idle where !loader.hasMoreNow: break
+            case .drained: break
             case .stopped: status = max(status, 1)
             case .waiting where loader.isWaitingForCopy: status = max(status, 1)
             case .waiting where loader.failures >= Self.maxFailuresOnce: status = 74
@@ -139,7 +138,7 @@ final class Loader {
                 text += ", \(checkpoint.rowsQuarantined) quarantined"
                 status = max(status, 1)
             }
-            if loader.status != .idle { text += "; not finished: \(loader.lastProblem)" }
+            if loader.status != .drained { text += "; not finished: \(loader.lastProblem)" }
             print(text)
         }
         return status

@@ -17,8 +17,10 @@ final class TableLoader {
 
     /// What the loader of this table is doing, for the loop.
     enum Status: Equatable {
-        /// Everything durable is dealt with.
-        case idle
+        /// ``step(now:)`` would go on at once.
+        case ready
+        /// Everything durable was dealt with at the last look.
+        case drained
         case working
         /// It goes on by itself at that time, nanoseconds of the monotonic clock.
         case waiting(until: Int64)
@@ -27,7 +29,7 @@ final class TableLoader {
     }
 
     let table: String
-    private(set) var status = Status.idle
+    private(set) var status = Status.ready
     /// Failures of requests since the last success.
     private(set) var failures = 0
     private(set) var lastProblem = ""
@@ -71,14 +73,12 @@ final class TableLoader {
     }
 
     var checkpoint: Checkpoint { store.checkpoint }
-    /// Whether ``step(now:)`` would go on at once.
-    var hasMoreNow: Bool { status == .idle && work != nil }
     /// Whether what it waits for is not in the spool yet.
     private(set) var isWaitingForCopy = false
 
     /// Records a success that came while the loader was stopping.
     func settle() {
-        guard status == .idle, let work, case .finish(let loaded, let expired) = work.machine.action() else { return }
+        guard status == .ready, let work, case .finish(let loaded, let expired) = work.machine.action() else { return }
         try? finish(work, loaded: loaded, expired: expired)
     }
 
@@ -87,18 +87,17 @@ final class TableLoader {
         switch status {
         case .working, .stopped: return
         case .waiting(let until) where now < until: return
-        case .waiting, .idle: break
+        case .waiting, .ready, .drained: status = .ready
         }
-        status = .idle
         isWaitingForCopy = false
         do {
-            // After a batch is done the next one follows at once: idle means that there is none.
-            repeat {
+            // One finished batch leads straight to the next.
+            while status == .ready {
                 if work == nil { try findWork(now: now) }
-                guard work != nil, status == .idle else { return }
+                guard work != nil, status == .ready else { return }
                 if target == nil { return askTarget() }
                 try act(now: now)
-            } while work == nil && status == .idle
+            }
         } catch let failure as IOFailure {
             retry("\(failure)", now: now)
         } catch {
@@ -151,6 +150,7 @@ final class TableLoader {
             case .other(.stop(let why)):
                 return stop(why)
             case .other(.end), .other(.chunk):
+                status = .drained
                 return
             }
         }
@@ -322,7 +322,7 @@ final class TableLoader {
             $0.rowsExpired += expired
         }
         self.work = nil
-        status = .idle
+        status = .ready
     }
 
     // MARK: Outcomes
@@ -331,7 +331,7 @@ final class TableLoader {
         if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
         failures = 0
         backoff.reset()
-        status = .idle
+        status = .ready
     }
 
     private func failed(_ answer: ServerAnswer, now: Int64) {

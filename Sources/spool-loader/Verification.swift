@@ -94,6 +94,7 @@ struct TableVerification {
         var sequence = reader.header.firstSequence
         var entries: [IndexEntry] = []
         var markSequence: UInt64? = offset == durable ? sequence : nil
+        var isWithinCut = false
         while true {
             switch try reader.item(at: offset, limit: size) {
             case .chunk(let chunk):
@@ -116,9 +117,11 @@ struct TableVerification {
                 rows += UInt64(chunk.header.rows)
                 sequence = chunk.header.endSequence
                 offset = chunk.end
-                if offset == durable { markSequence = sequence }
+                isWithinCut = chunk.header.continues
+                if offset == durable, !isWithinCut { markSequence = sequence }
             case .index(let index, _, let end):
                 checkIndex(index, entries, reader, at: offset)
+                if isWithinCut { damage(file, offset, "the index stands within a cut: its last chunk is missing") }
                 if end != size { damage(file, end, "\(size - end) bytes after the index") }
                 if isMarked, mark?.isSealed == true, durable == end { markSequence = sequence }
                 return finish(name, sequence, markSequence, isMarked)
@@ -127,6 +130,7 @@ struct TableVerification {
                     damage(file, offset, "\(text(item)); \(next - offset) bytes are unreadable")
                     if case .chunk(let chunk) = try reader.item(at: next, limit: size) { sequence = chunk.header.firstSequence }
                     offset = next
+                    isWithinCut = false
                     continue
                 }
                 checkEnd(item, file, at: offset, size: size, durable: durable, mustBeSealed: mustBeSealed)

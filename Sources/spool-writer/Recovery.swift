@@ -131,6 +131,9 @@ struct Recovery {
         var sequence = reader.header.firstSequence
         var entries: [IndexEntry] = []
         var firstIngest: Int64 = 0
+        // Where the last whole cut ends: chunks of a cut of which the last one is missing count as torn.
+        var whole: (offset: UInt64, sequence: UInt64, chunks: Int) = (offset, sequence, 0)
+        var positions: [SourcePosition] = []
         while true {
             var item = try reader.item(at: offset, limit: size)
             if case .chunk(let chunk) = item {
@@ -147,9 +150,14 @@ struct Recovery {
                 if case .chunk = item {
                     entries.append(IndexEntry(offset: offset, header: chunk.header))
                     if firstIngest == 0 { firstIngest = chunk.header.firstIngest }
-                    for source in chunk.header.sources { result.positions.note(source) }
+                    positions += chunk.header.sources
                     sequence = chunk.header.endSequence
                     offset = chunk.end
+                    if !chunk.header.continues {
+                        whole = (offset, sequence, entries.count)
+                        for source in positions { result.positions.note(source) }
+                        positions.removeAll()
+                    }
                     continue
                 }
             }
@@ -158,17 +166,17 @@ struct Recovery {
             case .index(_, _, let end):
                 if end != size { note(alert: true, "\(table)/\(name): \(size - end) bytes after the index; left as they are") }
                 finish(at: sequence, name)
-            case .end where offset >= durable, .zeros where offset >= durable, .torn where offset >= durable:
-                try cut(reader, name, at: offset, size: size, item)
-                try seal(reader, name, entries, at: offset, firstIngest)
-                finish(at: sequence, name)
+            case .end where whole.offset >= durable, .zeros where whole.offset >= durable, .torn where whole.offset >= durable:
+                try cut(reader, name, at: whole.offset, size: size, whole.offset == offset ? item : .torn)
+                try seal(reader, name, Array(entries[..<whole.chunks]), at: whole.offset, whole.chunks > 0 ? firstIngest : 0)
+                finish(at: whole.sequence, name)
             case .damaged(let error) where error.needsNewerVersion:
                 throw RecoveryFailure.refused("\(table)/\(name) at \(offset): \(error)")
             case .damaged(let error):
-                if offset >= durable, try reader.resume(after: offset, limit: size) == nil {
-                    try cut(reader, name, at: offset, size: size, item)
-                    try seal(reader, name, entries, at: offset, firstIngest)
-                    finish(at: sequence, name)
+                if whole.offset >= durable, try reader.resume(after: offset, limit: size) == nil {
+                    try cut(reader, name, at: whole.offset, size: size, item)
+                    try seal(reader, name, Array(entries[..<whole.chunks]), at: whole.offset, whole.chunks > 0 ? firstIngest : 0)
+                    finish(at: whole.sequence, name)
                 } else {
                     try goOn(after: offset, reader, size, validEnd: sequence, "\(table)/\(name) at \(offset): \(error)")
                 }

@@ -17,6 +17,8 @@ final class SegmentWriter {
         var firstIngest: Int64 = 0
         var minEventTime = Int64.max
         var maxEventTime = Int64.min
+        /// A sync failed: nothing may be appended any more.
+        var isSuspect = false
     }
 
     private struct Pending {
@@ -42,11 +44,16 @@ final class SegmentWriter {
     private(set) var nextSequence: UInt64
     /// Everything before this sequence is durable and published.
     private(set) var durableEnd: UInt64
+    /// What of each source is in chunks, durable or not: what a producer of this process need not send again.
     private(set) var positions: PositionTable
+    /// What of each source is durable: all that a segment header may say, since a crash can leave the header alone.
+    private var durablePositions: PositionTable
 
     /// Bytes of chunks not yet synced, as they lie or shall lie in the segment.
     private var unsynced = RawBuffer(capacity: 1 << 16)
     private var pending: [Pending] = []
+    /// Whether rows are durable that the mark does not name yet.
+    private var isUnpublished = false
     /// How many of those bytes are written to the file.
     private var writtenBytes = 0
     private var block = RawBuffer(capacity: 1 << 16)
@@ -62,6 +69,7 @@ final class SegmentWriter {
         durableEnd = start.nextSequence
         lostFrom = start.lostFrom
         positions = start.positions
+        durablePositions = start.positions
         publications = start.publications
     }
 
@@ -75,12 +83,23 @@ final class SegmentWriter {
     /// Bytes held in memory because they are not durable yet.
     var undurableBytes: Int { unsynced.count }
 
-    /// Makes the builder's finished rows a chunk and empties it. Nothing is written yet; see ``write()``.
+    /// Makes the finished rows of each builder a chunk and empties it. Nothing is written yet; see ``write(now:)``.
+    ///
+    /// All chunks of a cut count together or not at all, since only the last one says how far its sources have come.
     ///
     /// - Parameters:
+    ///   - builders: one a partition, none of them empty.
     ///   - firstIngest: when the first of these rows arrived, nanoseconds since the Unix epoch.
     ///   - sources: at most `FormatLimits.chunkSources` positions.
-    func cut(_ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition]) {
+    func cut(_ builders: [BlockBuilder], firstIngest: Int64, sources: [SourcePosition]) {
+        for (index, builder) in builders.enumerated() {
+            let isLast = index == builders.count - 1
+            append(builder, firstIngest: firstIngest, sources: isLast ? sources : [], continues: !isLast)
+        }
+        for position in sources { positions.note(position) }
+    }
+
+    private func append(_ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition], continues: Bool) {
         block.truncate(to: 0)
         builder.assemble(firstSequence: nextSequence, into: &block)
         var header = ChunkHeader(
@@ -88,6 +107,7 @@ final class SegmentWriter {
             firstSequence: nextSequence, rows: builder.rows, partition: builder.partition,
             fingerprint: schemaFingerprint(columns), minEventTime: builder.minEventTime, maxEventTime: builder.maxEventTime,
             firstIngest: firstIngest, dataChecksum: 0, dataBytes: 0, blockBytes: block.count, sources: sources)
+        header.continues = continues
         // The header's size does not depend on what its numbers are, so the data frame can be made in its place.
         let headerBytes = header.encode().count
         let start = unsynced.count
@@ -102,12 +122,33 @@ final class SegmentWriter {
         store(header.encode(), at: start)
         pending.append(Pending(header: header, headerBytes: headerBytes))
         nextSequence = header.endSequence
-        for position in sources { positions.note(position) }
         builder.dropFinished()
+    }
+
+    /// Corrects, before they are written, up to where the sources of the chunks are complete once these chunks are durable.
+    /// When a chunk was cut that was not known: rows of other tables were not durable yet. After a crash a producer should
+    /// not be asked for what it was told is durable.
+    ///
+    /// - Parameter complete: the position by the source's name; nil to leave what the chunk says.
+    func noteComplete(_ complete: (String) -> UInt64?) {
+        guard writtenBytes == 0 else { return }
+        var seen: Set<String> = []
+        var offset = unsynced.count
+        for index in pending.indices.reversed() {
+            offset -= pending[index].headerBytes + pending[index].header.dataBytes
+            // Only the last chunk with rows of a source stands for all of them.
+            for place in pending[index].header.sources.indices where seen.insert(pending[index].header.sources[place].source).inserted {
+                if let position = complete(pending[index].header.sources[place].source) {
+                    pending[index].header.sources[place].complete = position
+                }
+            }
+            store(pending[index].header.encode(), at: offset)
+        }
     }
 
     /// Writes what was cut. Nothing is durable until ``sync(now:)``; after an error the same bytes are tried again next time.
     func write(now: Int64) throws(IOFailure) {
+        if active?.isSuspect == true { try abandon(now: now) }
         guard writtenBytes < unsynced.count else { return }
         if active == nil { try begin(now: now) }
         guard let active else { return }
@@ -127,12 +168,16 @@ final class SegmentWriter {
             do {
                 try file.sync()
             } catch {
+                active?.isSuspect = true
+                writtenBytes = 0
                 try abandon(now: now)
                 throw error
             }
             account()
-            try publish(now: now, sealed: false, durably: false)
+            isUnpublished = true
         }
+        // Also after a mark could not be written: what is durable must not wait for the next rows to be seen.
+        if isUnpublished, let active { try publish(active, now: now, sealed: false, durably: false) }
         if let active, active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge, !active.entries.isEmpty {
             try seal(now: now)
         }
@@ -148,8 +193,8 @@ final class SegmentWriter {
         try sealed.file.write(index, at: sealed.durableBytes)
         try sealed.file.sync()
         sealed.durableBytes += UInt64(index.count)
-        active = sealed
-        try publish(now: now, sealed: true, durably: true)
+        // Until the mark says so the segment is active: a second try writes the index to the same place.
+        try publish(sealed, now: now, sealed: true, durably: true)
         active = nil
     }
 
@@ -169,7 +214,7 @@ final class SegmentWriter {
         let header = SegmentHeader(
             table: schema.table, writer: spool.writer, number: nextNumber, firstSequence: first, lostFrom: lostFrom ?? first,
             created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn, partitionRule: schema.partitionRule,
-            sources: positions.all)
+            sources: durablePositions.all)
         let path = spool.path(of: header.name, table: schema.table)
         let temporary = path + ".tmp"
         try Directory.removeIfPresent(temporary)
@@ -181,10 +226,11 @@ final class SegmentWriter {
         try Directory.rename(temporary, to: path)
         try Directory.sync(directory)
         renumber(to: header.number)
-        active = Active(file: file, header: header, created: now, durableBytes: UInt64(bytes.count))
+        let begun = Active(file: file, header: header, created: now, durableBytes: UInt64(bytes.count))
+        active = begun
         nextNumber += 1
         lostFrom = nil
-        try publish(now: now, sealed: false, durably: true)
+        try publish(begun, now: now, sealed: false, durably: true)
     }
 
     /// Chunks that were cut for another segment name it in their headers.
@@ -214,6 +260,7 @@ final class SegmentWriter {
             segment.maxEventTime = max(segment.maxEventTime, chunk.header.maxEventTime)
             if segment.firstIngest == 0 { segment.firstIngest = chunk.header.firstIngest }
             durableEnd = chunk.header.endSequence
+            for position in chunk.header.sources { durablePositions.note(position) }
         }
         active = segment
         pending.removeAll(keepingCapacity: true)
@@ -222,8 +269,7 @@ final class SegmentWriter {
     }
 
     /// Writes the durable mark: data first, then the mark, so that it never says more than is true.
-    private func publish(now: Int64, sealed: Bool, durably: Bool) throws(IOFailure) {
-        guard let segment = active else { return }
+    private func publish(_ segment: Active, now: Int64, sealed: Bool, durably: Bool) throws(IOFailure) {
         publications += 1
         let mark = DurableMark(
             writer: spool.writer, segmentNumber: segment.header.number, segmentFirstSequence: segment.header.firstSequence,
@@ -234,16 +280,15 @@ final class SegmentWriter {
         let file: File
         if let markFile { file = markFile } else { file = try File.openForWriting("\(directory)/\(DurableMark.fileName)") }
         try file.write(mark.encode(), at: 0)
-        if durably {
-            try file.sync()
-            if isNew { try Directory.sync(directory) }
-        }
+        if durably || isNew { try file.sync() }
+        if isNew { try Directory.sync(directory) }
         markFile = file
+        isUnpublished = false
     }
 
     /// After a failed sync: the pages may be gone although a second sync would succeed, so this segment ends where it was durable.
     private func abandon(now: Int64) throws(IOFailure) {
-        guard let segment = active else { return }
+        guard var segment = active else { return }
         writtenBytes = 0
         try segment.file.truncate(to: segment.durableBytes)
         let index = SegmentIndex.encode(
@@ -251,8 +296,8 @@ final class SegmentWriter {
             at: segment.durableBytes)
         try segment.file.write(index, at: segment.durableBytes)
         try segment.file.sync()
-        active?.durableBytes += UInt64(index.count)
-        try publish(now: now, sealed: true, durably: true)
+        segment.durableBytes += UInt64(index.count)
+        try publish(segment, now: now, sealed: true, durably: true)
         active = nil
     }
 }

@@ -10,6 +10,8 @@ final class Source {
     var refused: UInt64 = 0
     /// Lines that were in the spool already when they came, after a resend.
     var repeated: UInt64 = 0
+    /// Lines below this position may be in the spool already, after a resend.
+    var resumeLimit: UInt64 = 0
     /// Tables in which it has rows that are not durable: the position of the first such row.
     fileprivate var undurable: [ObjectIdentifier: UInt64] = [:]
 
@@ -24,6 +26,13 @@ final class Source {
     func noteUndurable(_ table: AnyObject, from position: UInt64) {
         let key = ObjectIdentifier(table)
         if undurable[key] == nil { undurable[key] = position }
+    }
+
+    /// What ``complete`` will be once all rows of the table before those still gathered are durable.
+    func complete(onceDurable table: AnyObject, rest: UInt64?) -> UInt64 {
+        var others = undurable
+        others[ObjectIdentifier(table)] = rest
+        return others.values.min() ?? position
     }
 
     /// All rows of the table before those still gathered are durable now.

@@ -1,3 +1,4 @@
+import SpoolTesting
 import Testing
 
 @testable import spool_loader
@@ -30,9 +31,9 @@ import Testing
         #expect(seen.count >= [2, 20, 90, 280, 740, 1_700, 3_400, 6_000][faults], "\(seen.count) states")
     }
 
-    @Test(arguments: testSeeds(500))
+    @Test(arguments: Seeds.take(500))
     func longRandomRunsLeaveExactlyOneCopy(seed: UInt64) {
-        var random = SeededRandom(seed)
+        var random = SeededRandom(seed: seed)
         var world = BatchWorld(faults: Int.random(in: 5...60, using: &random))
         var path: [BatchWorld.Event] = []
         while !(world.isDone && world.running.isEmpty), path.count < 2_000 {

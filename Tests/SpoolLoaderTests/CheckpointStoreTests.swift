@@ -1,5 +1,6 @@
 import SpoolFormat
 import SpoolIO
+import SpoolTesting
 import Testing
 
 @testable import spool_loader

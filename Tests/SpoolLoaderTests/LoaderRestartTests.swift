@@ -1,5 +1,6 @@
 import SpoolFormat
 import SpoolIO
+import SpoolTesting
 import Synchronization
 import Testing
 
@@ -31,15 +32,15 @@ import Testing
         }
     }
 
-    @Test(arguments: testSeeds(12))
+    @Test(arguments: Seeds.take(12))
     func loadersKilledAnywhereLoadEveryRowOnce(seed: UInt64) throws {
-        var random = SeededRandom(seed)
+        var random = SeededRandom(seed: seed)
         let all: [FakeClickHouse.Fate] = [.loads, .loads, .answerLost, .broken, .tokenOnly, .exception(252)]
         let server = FakeClickHouse((0..<20).map { _ in all.randomElement(using: &random) ?? .loads })
         let spool = try TestSpool()
         for _ in 0..<8 {
             try spool.chunk(Int.random(in: 1...4, using: &random))
-            if random.chance(30) { try spool.seal() }
+            if Int.random(in: 0..<100, using: &random) < 30 { try spool.seal() }
         }
         var next: UInt64 = 0
         for _ in 0..<25 {

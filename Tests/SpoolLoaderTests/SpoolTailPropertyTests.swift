@@ -1,5 +1,6 @@
 import SpoolFormat
 import SpoolIO
+import SpoolTesting
 import Testing
 
 @testable import spool_loader
@@ -18,18 +19,18 @@ import Testing
         let spool = try TestSpool()
         for _ in 0..<Int.random(in: 1...8, using: &random) {
             try spool.chunk(Int.random(in: 1...5, using: &random), symbol: String(repeating: "x", count: Int.random(in: 0...300, using: &random)))
-            if random.chance(35) { try spool.seal() }
+            if Int.random(in: 0..<100, using: &random) < 35 { try spool.seal() }
         }
         var written = Written(spool: spool, durableEnd: spool.end)
         for name in try spool.segments() {
             let bytes = try spool.bytes(of: spool.path(of: name))
             for chunk in try spool.chunks(of: name) { written.chunks[chunk.header.firstSequence] = Array(bytes[Int(chunk.offset)..<Int(chunk.end)]) }
         }
-        if random.chance(50) {
+        if Int.random(in: 0..<100, using: &random) < 50 {
             // Written, but the mark does not know of it.
             let mark = try spool.bytes(of: spool.markPath)
             try spool.chunk(3)
-            if random.chance(50) { try spool.seal() }
+            if Int.random(in: 0..<100, using: &random) < 50 { try spool.seal() }
             try spool.overwrite(spool.markPath, mark)
         }
         return written
@@ -67,9 +68,9 @@ import Testing
         }
     }
 
-    @Test(arguments: testSeeds(80))
+    @Test(arguments: Seeds.take(80))
     func whatATailYieldsWasWrittenAndIsDurable(seed: UInt64) throws {
-        var random = SeededRandom(seed)
+        var random = SeededRandom(seed: seed)
         let written = try write(&random)
         var damages: [String] = []
         for _ in 0..<Int.random(in: 0...3, using: &random) where try !written.spool.segments().isEmpty {

@@ -41,7 +41,7 @@ final class LoaderBench {
         for _ in 0..<steps {
             loader.step(now: Clock.monotonic())
             switch loader.status {
-            case .idle where !loader.hasMoreNow: return true
+            case .drained: return true
             case .stopped: return true
             case .waiting where loader.isWaitingForCopy: return true
             default: http.wait(milliseconds: 2)

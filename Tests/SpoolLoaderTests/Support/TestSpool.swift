@@ -1,29 +1,8 @@
-import Glibc
 import SpoolFormat
 import SpoolIO
+import SpoolTesting
 
 @testable import spool_writer
-
-/// A directory that goes with the object.
-final class TemporaryDirectory {
-    let path: String
-
-    init() {
-        var template = Array("/tmp/coldpath-loader-test-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { preconditionFailure("mkdtemp: \(errno)") }
-        path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-    }
-
-    deinit { Self.remove(path) }
-
-    private static func remove(_ path: String) {
-        for name in (try? Directory.list(path)) ?? [] {
-            let inner = "\(path)/\(name)"
-            if Directory.exists(inner) { remove(inner) } else { unlink(inner) }
-        }
-        rmdir(path)
-    }
-}
 
 /// A spool of one table, made by the writer's own parts, with times that the test sets.
 final class TestSpool {
@@ -84,7 +63,7 @@ final class TestSpool {
         if let note { line += ",\"note\":\(RowText.quoted(note))" }
         var bytes = Array((line + "}").utf8)
         try bytes.withUnsafeMutableBytes {
-            try parser.parse(UnsafeRawBufferPointer($0), into: recorder.builder, names: recorder.names)
+            try parser.parse(UnsafeRawBufferPointer($0), from: 0, into: recorder.builder, names: recorder.names)
         }
         try recorder.finishRow(from: source, position: UInt64(rows), now: now, monotonic: now)
         rows += 1

@@ -1,0 +1,30 @@
+# Names for the scripts; everything that is done is done there, or by the one command that stands here.
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint chaos latency clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: ## install what is needed: Debian packages and .venv
+	@scripts/setup
+
+build: setup ## build spool-writer and spool-loader (release)
+	@swift build -c release
+
+demo: build ## run the main job end to end (CAPTURE=FILE: with your own market_data events)
+	@demo/run $(CAPTURE)
+
+test: setup ## check the style, build, run all tests
+	@scripts/test
+
+lint: ## check the style of the Swift sources
+	@swift format lint --strict --recursive Sources Tests Package.swift
+
+chaos: build ## 200 rounds of kill -9 under load, then count every row
+	@.venv/bin/python Tests/chaos/chaos.py --rounds 200
+
+latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
+	@.venv/bin/python Benchmarks/latency.py
+
+clean: ## remove what was built and installed inside this directory
+	@rm -rf .build .venv
