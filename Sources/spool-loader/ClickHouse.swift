@@ -152,11 +152,14 @@ func quotedIdentifier(_ name: String) -> String { "`" + escaped(name, "`") + "`"
 /// An SQL string.
 func quotedString(_ text: String) -> String { "'" + escaped(text, "'") + "'" }
 
-private func escaped(_ text: String, _ quote: Character) -> String {
-    text.reduce(into: "") { result, character in
-        if character == quote || character == "\\" { result.append("\\") }
-        result.append(character)
+private func escaped(_ text: String, _ quote: Unicode.Scalar) -> String {
+    var result = String.UnicodeScalarView()
+    // By scalars: a quote with an accent on it is another character to Swift, and a quote to ClickHouse.
+    for scalar in text.unicodeScalars {
+        if scalar == quote || scalar == "\\" { result.append("\\") }
+        result.append(scalar)
     }
+    return String(result)
 }
 
 private func percentEncoded(_ text: String) -> String {

@@ -83,9 +83,10 @@ final class RawServer: Sendable {
         Thread.detachNewThread { [weak self] in
             while true {
                 let descriptor = accept(listener, nil, nil)
-                guard descriptor >= 0 else { return }
-                guard let self, let number = self.adopt(descriptor) else {
-                    close(descriptor)
+                guard descriptor >= 0, let self, let number = self.adopt(descriptor) else {
+                    // Closed here and nowhere else: else another test's socket could have the number by now.
+                    if descriptor >= 0 { close(descriptor) }
+                    close(listener)
                     return
                 }
                 Thread.detachNewThread { self.serve(descriptor, number) }
@@ -101,15 +102,12 @@ final class RawServer: Sendable {
 
     /// Ends all connections; new ones are refused.
     func stop() {
-        let open = state.withLock { state -> [Int32]? in
-            if state.isStopped { return nil }
+        state.withLock { state in
+            if state.isStopped { return }
             state.isStopped = true
-            return state.connections
+            shutdown(listener, Int32(SHUT_RDWR))
+            for descriptor in state.connections { shutdown(descriptor, Int32(SHUT_RDWR)) }
         }
-        guard let open else { return }
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-        for descriptor in open { shutdown(descriptor, Int32(SHUT_RDWR)) }
     }
 
     private func adopt(_ descriptor: Int32) -> Int? {
