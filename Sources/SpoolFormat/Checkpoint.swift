@@ -135,10 +135,14 @@ public struct Checkpoint: Equatable, Sendable {
         checkpoint.rowsQuarantined = try number(words("rows-quarantined", 1)[0])
         if fields["inflight"] != nil {
             let batch = try words("inflight", 8)
-            checkpoint.inflight = InflightBatch(
+            let inflight = InflightBatch(
                 firstSequence: try number(batch[0]), endSequence: try number(batch[1]), segmentNumber: try number(batch[2]),
                 fromOffset: try number(batch[3]), toOffset: try number(batch[4]), partition: try number(batch[5]),
                 checksum: try number(batch[6], radix: 16), attempt: try number(batch[7]))
+            guard inflight.firstSequence < inflight.endSequence, inflight.fromOffset < inflight.toOffset, inflight.attempt >= 0 else {
+                throw .malformed("checkpoint: a batch in flight without rows")
+            }
+            checkpoint.inflight = inflight
         }
         return checkpoint
     }

@@ -28,7 +28,13 @@ public enum RowText {
 
     private static func csvField(_ text: String) -> String {
         guard text.utf8.contains(where: { $0 == 0x22 || $0 == 0x2C || $0 == 0x0A || $0 == 0x0D }) else { return text }
-        return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+        var quoted = String.UnicodeScalarView()
+        // By scalars: a quote with an accent on it is another character to Swift, and a quote to whoever reads the file.
+        for scalar in text.unicodeScalars {
+            if scalar == "\"" { quoted.append(scalar) }
+            quoted.append(scalar)
+        }
+        return "\"\(String(quoted))\""
     }
 
     /// A JSON string.

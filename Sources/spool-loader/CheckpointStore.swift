@@ -41,7 +41,11 @@ final class CheckpointStore {
     func quarantine(_ range: Range<UInt64>, segment: SegmentName, offset: UInt64, bytes: UInt64, reason: String) throws(IOFailure) {
         let line = "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason.split(whereSeparator: \.isNewline).joined(separator: " "))\n"
         let list = try File.openForWriting(quarantinePath)
-        try list.write(Array(line.utf8), at: try list.size())
+        let size = try list.size()
+        // A crash may have left a line without its end.
+        let last = size > 0 ? try list.read(1, at: size - 1) : [0x0A]
+        let isTorn = last != [0x0A]
+        try list.write(Array(((isTorn ? "\n" : "") + line).utf8), at: size)
         try list.sync()
         try Directory.sync(Directory.parent(of: quarantinePath))
     }
@@ -85,8 +89,9 @@ final class CheckpointStore {
         }
         guard let best else {
             if size < UInt64(Checkpoint.slotBytes) * 2 && damage.allSatisfy({ $0.isTruncation }) { return nil }
+            let why = damage.isEmpty ? "both are empty" : damage.map(\.description).joined(separator: "; ")
             throw CommandFailure(
-                "\(file.path): no slot is readable (\(damage.map(\.description).joined(separator: "; "))); find out with "
+                "\(file.path): no slot is readable (\(why)); find out with "
                     + "`spool-loader audit` what ClickHouse has before you move the file away", code: 74)
         }
         guard best.writer == writer, best.table == table else {

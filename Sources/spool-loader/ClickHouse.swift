@@ -19,7 +19,10 @@ enum ServerAnswer {
         case .broken(let why): self = .doubt(why)
         case .answered(let status, let headers, let body):
             let text = String(decoding: body.prefix(2_000), as: UTF8.self)
-            if let code = headers["x-clickhouse-exception-code"].flatMap(Int.init) ?? Self.code(in: text, status) {
+            if let code = headers["x-clickhouse-exception-code"] {
+                // That it is there says that something failed, whatever it says.
+                self = .exception(code: Int(code) ?? 0, text: Self.firstLine(text))
+            } else if let code = Self.code(in: text, status) {
                 self = .exception(code: code, text: Self.firstLine(text))
             } else if status == 200 {
                 self = .ok(body)
@@ -149,11 +152,14 @@ func quotedIdentifier(_ name: String) -> String { "`" + escaped(name, "`") + "`"
 /// An SQL string.
 func quotedString(_ text: String) -> String { "'" + escaped(text, "'") + "'" }
 
-private func escaped(_ text: String, _ quote: Character) -> String {
-    text.reduce(into: "") { result, character in
-        if character == quote || character == "\\" { result.append("\\") }
-        result.append(character)
+private func escaped(_ text: String, _ quote: Unicode.Scalar) -> String {
+    var result = String.UnicodeScalarView()
+    // By scalars: a quote with an accent on it is another character to Swift, and a quote to ClickHouse.
+    for scalar in text.unicodeScalars {
+        if scalar == quote || scalar == "\\" { result.append("\\") }
+        result.append(scalar)
     }
+    return String(result)
 }
 
 private func percentEncoded(_ text: String) -> String {

@@ -17,7 +17,7 @@ struct HTTPRequest {
 enum HTTPResult {
     /// The exchange ended cleanly: the whole answer is here. Header names are in lower case.
     case answered(status: Int, headers: [String: String], body: [UInt8])
-    /// No connection came about, so the server has seen nothing of the request.
+    /// No connection came about, and not one byte of the body was handed out: no server has the request.
     case unreachable(String)
     /// The connection broke, timed out or answered nonsense: the server may have done anything.
     case broken(String)
@@ -122,14 +122,17 @@ final class HTTPClient {
         if code == CURLE_OK {
             var status = 0
             _ = cp_curl_get_long(handle, CURLINFO_RESPONSE_CODE, &status)
+            guard transfer.isWhole || status != 200 else { return .broken("an answer whose end cannot be told") }
             return .answered(status: status, headers: transfer.answerHeaders, body: transfer.answer)
         }
         let text = String(cString: curl_easy_strerror(code))
         switch code {
+        // The code alone proves nothing: when a kept-alive connection dies under a request that the server has taken, libcurl
+        // connects anew, and reports the failure of that; and it calls an answer that is no HTTP an unsupported protocol.
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_URL_MALFORMAT,
             CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
-            return .unreachable(text)
-        default: return .broken(transfer.isOverlong ? "an answer of more than \(transfer.maxAnswerBytes) bytes" : text)
+            return transfer.isUntouched ? .unreachable(text) : .broken(text)
+        default: return .broken(transfer.isOverlong ? "an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers" : text)
         }
     }
 }
@@ -144,7 +147,19 @@ private final class Transfer {
     private(set) var answer: [UInt8] = []
     private(set) var answerHeaders: [String: String] = [:]
     private(set) var isOverlong = false
-    private static let maxHeaders = 200
+    private var hasWholeHead = false
+    static let maxHeaders = 200
+
+    /// Nothing of the body was given to libcurl, so no server can have it.
+    var isUntouched: Bool { sent == 0 }
+
+    /// Whether the answer said where it ends, and ended there: one that ends with the connection may be cut short.
+    var isWhole: Bool {
+        guard hasWholeHead else { return false }
+        // libcurl itself checks that chunks come to their end.
+        if answerHeaders["transfer-encoding"]?.lowercased() == "chunked" { return true }
+        return answerHeaders["content-length"].flatMap(Int.init) == answer.count
+    }
 
     init(_ request: HTTPRequest, _ done: @escaping (HTTPResult) -> Void) {
         body = request.body
@@ -175,12 +190,22 @@ private final class Transfer {
         return count
     }
 
+    /// Takes a line of the head, or of the trailer behind a chunked body.
     func takeHeader(_ bytes: UnsafeMutablePointer<CChar>, _ count: Int) -> Int {
         let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
-        if line.hasPrefix("HTTP/") { answerHeaders = [:] }
-        if let colon = line.firstIndex(of: ":"), answerHeaders.count < Self.maxHeaders {
-            let value = line[line.index(after: colon)...].drop { $0 == " " }
-            answerHeaders[line[..<colon].lowercased()] = String(value.prefix { !$0.isNewline })
+        if line.hasPrefix("HTTP/") {
+            answerHeaders = [:]
+            hasWholeHead = false
+        } else if line.allSatisfy(\.isNewline) {
+            hasWholeHead = true
+        } else if let colon = line.firstIndex(of: ":") {
+            // One header too many could be the one that names an exception.
+            guard answerHeaders.count < Self.maxHeaders else {
+                isOverlong = true
+                return 0
+            }
+            let value = line[line.index(after: colon)...].drop(while: \.isWhitespace)
+            answerHeaders[line[..<colon].lowercased()] = String(value[..<(value.lastIndex { !$0.isWhitespace }.map(value.index(after:)) ?? value.startIndex)])
         }
         return count
     }

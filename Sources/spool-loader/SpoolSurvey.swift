@@ -106,7 +106,9 @@ struct SpoolSurvey {
         // From one segment to the next at most once for each segment.
         while true {
             switch try tail.item(at: position) {
-            case .chunk(let chunk, _): return Double(now - chunk.header.firstIngest) / 1_000_000_000
+            case .chunk(let chunk, _): 
+                // The time is the writer's, from the file: it may be any number.
+                return Double(now.subtractingReportingOverflow(chunk.header.firstIngest).partialValue) / 1_000_000_000
             case .move(let next): position = next
             default: return 0
             }

@@ -56,16 +56,20 @@ final class SpoolTail {
     let spool: SpoolDirectory
     let table: String
     private let mayQuarantineShort: Bool
+    private let settleTime: Int64
     private(set) var mark: DurableMark?
     private var segments: [SegmentName] = []
     private var open: OpenSegment?
     private var short: (name: SegmentName, size: UInt64, since: Int64)?
 
-    /// - Parameter mayQuarantineShort: whether a segment that stays too short may be passed over in the end.
-    init(spool: SpoolDirectory, table: String, mayQuarantineShort: Bool) {
+    /// - Parameters:
+    ///   - mayQuarantineShort: whether a segment that stays too short may be passed over in the end.
+    ///   - settleTime: for how long it must have stayed as it is, nanoseconds.
+    init(spool: SpoolDirectory, table: String, mayQuarantineShort: Bool, settleTime: Int64 = SpoolTail.settleTime) {
         self.spool = spool
         self.table = table
         self.mayQuarantineShort = mayQuarantineShort
+        self.settleTime = settleTime
     }
 
     /// Looks anew at which segments there are and how far they are durable.
@@ -80,11 +84,23 @@ final class SpoolTail {
 
     /// What stands at the position.
     func item(at position: TailPosition) throws -> TailItem {
-        if position.segmentNumber == 0 { return try first(position) }
-        guard let name = segments.first(where: { $0.number == position.segmentNumber }) else {
-            if segments.isEmpty || position.segmentNumber > (segments.last?.number ?? 0) { return .end }
-            return .stop("segment number \(position.segmentNumber), of which sequence \(position.next) is next, is not in the spool")
+        let item = try look(at: position)
+        switch item {
+        case .end:
+            // A copy can have the mark and not yet the segments.
+            guard let mark, mark.durableEnd > max(position.next, 1) else { return item }
+            return .notHereYet("\(table): rows before \(mark.durableEnd) are durable, and only those before \(position.next) are here")
+        case .notHereYet:
+            // A copy replaces files: the one that is open may be an older state for ever.
+            open = nil
+            return item
+        default: return item
         }
+    }
+
+    private func look(at position: TailPosition) throws -> TailItem {
+        if position.segmentNumber == 0 { return try first(position) }
+        guard let name = segments.first(where: { $0.number == position.segmentNumber }) else { return try pruned(position) }
         let segment: OpenSegment
         do {
             segment = try openSegment(name)
@@ -99,7 +115,10 @@ final class SpoolTail {
         if position.offset == 0 { position.offset = segment.reader.start }
         if position.offset >= limit {
             if !isPromised { return .notHereYet("\(table)/\(name) has \(size) bytes here; more are durable") }
-            return try isLast(name) || mark?.segmentNumber == name.number ? .end : incomplete(segment, position, size)
+            if isLast(name) || mark?.segmentNumber == name.number { return .end }
+            // Behind an index that was damaged: nothing of the segment is left to read.
+            if let next = following(name), next.firstSequence == position.next { return try follow(next, from: position) }
+            return try incomplete(segment, position, size)
         }
         switch try segment.reader.item(at: position.offset, limit: limit) {
         case .chunk(let chunk):
@@ -111,9 +130,14 @@ final class SpoolTail {
             return .chunk(chunk, in: segment)
         case .index: return try after(segment, position)
         case .end: return .end
-        case .torn where !isPromised: return .notHereYet("\(table)/\(name) has \(size) bytes here; more are durable")
+        case .torn where !isPromised, .zeros where !isPromised:
+            return .notHereYet("\(table)/\(name) has \(size) bytes here; more are durable")
         case .torn, .zeros:
             if mark?.segmentNumber == name.number { return try damaged(segment, position, limit, "bytes below the durable mark are gone") }
+            // A sealed segment is whole: there a frame that runs past its end has a wrong size.
+            if try SegmentReader.trailer(of: segment.reader.file) != nil {
+                return try damaged(segment, position, limit, "a frame runs past the segment's end")
+            }
             return try incomplete(segment, position, size)
         case .damaged(let error) where error.needsNewerVersion: return .stop("\(table)/\(name) at \(position.offset): \(error)")
         case .damaged(let error): return try damaged(segment, position, limit, "\(error)")
@@ -138,9 +162,23 @@ final class SpoolTail {
     private func first(_ position: TailPosition) throws -> TailItem {
         guard let name = segments.first, isReadable(name) else { return .end }
         let start = TailPosition(segmentNumber: name.number, offset: 0, next: name.firstSequence)
-        // With no checkpoint, an old spool may begin anywhere; with one, rows between are missing.
-        return position.next <= 1 ? .move(to: start) : try follow(name, from: position)
+        // With a checkpoint, rows between are missing; with none, an old spool may begin anywhere.
+        guard position.next <= 1 else { return try follow(name, from: position) }
+        if let header = try? openSegment(name).reader.header, header.lostFrom < header.firstSequence {
+            return .lost(header.lostFrom..<header.firstSequence, then: start)
+        }
+        return .move(to: start)
     }
+
+    /// The segment of the position is gone: no harm if it was read to its end.
+    private func pruned(_ position: TailPosition) throws -> TailItem {
+        guard let next = segments.first(where: { $0.number > position.segmentNumber }) else { return .end }
+        guard isReadable(next) else { return .end }
+        if next.firstSequence == position.next { return try follow(next, from: position) }
+        return .stop("segment number \(position.segmentNumber), of which sequence \(position.next) is next, is not in the spool")
+    }
+
+    private func following(_ name: SegmentName) -> SegmentName? { segments.first { $0.number > name.number } }
 
     private func openSegment(_ name: SegmentName) throws -> OpenSegment {
         if let open, open.name == name { return open }
@@ -169,7 +207,7 @@ final class SpoolTail {
     private func isLast(_ name: SegmentName) -> Bool { !segments.contains { $0.number > name.number && isReadable($0) } }
 
     private func after(_ segment: OpenSegment, _ position: TailPosition) throws -> TailItem {
-        guard let next = segments.first(where: { $0.number > segment.name.number }), isReadable(next) else { return .end }
+        guard let next = following(segment.name), isReadable(next) else { return .end }
         return try follow(next, from: position)
     }
 
@@ -195,7 +233,7 @@ final class SpoolTail {
                 then = TailPosition(segmentNumber: segment.name.number, offset: offset, next: index.trailer.endSequence)
             default: break
             }
-        } else if !isLast(segment.name), let next = segments.first(where: { $0.number > segment.name.number }) {
+        } else if !isLast(segment.name), let next = following(segment.name) {
             then = TailPosition(segmentNumber: next.number, offset: 0, next: next.firstSequence)
         }
         guard then.next >= position.next else { return .stop("\(table)/\(segment.name) at \(position.offset): \(reason)") }
@@ -207,31 +245,51 @@ final class SpoolTail {
 
     private func damagedHeader(_ name: SegmentName, _ position: TailPosition, _ error: FormatError) throws -> TailItem {
         if error.needsNewerVersion { return .stop("\(table)/\(name): \(error)") }
-        if error.isTruncation { return .notHereYet("\(table)/\(name): its header is not complete") }
-        guard let next = segments.first(where: { $0.number > name.number }), isReadable(next) else {
+        guard let next = following(name), isReadable(next) else {
+            if error.isTruncation { return .notHereYet("\(table)/\(name): its header is not complete") }
             return .stop("\(table)/\(name): segment header: \(error)")
         }
-        return .damaged(
-            TailItem.Damage(
-                rows: position.next..<next.firstSequence, segment: name, offset: 0, bytes: 0, reason: "segment header: \(error)",
-                then: TailPosition(segmentNumber: next.number, offset: 0, next: next.firstSequence)))
+        let size = try File.openForReading(spool.path(of: name, table: table)).size()
+        if error.isTruncation, !isSettled(name, size) {
+            return .notHereYet("\(table)/\(name): its header is not complete: still being copied, or cut short")
+        }
+        return passed(name, position, bytes: 0, "segment header: \(error)", next)
     }
 
     /// A segment that is over, since later ones are there, but has no index: a copy in progress, or cut short.
     private func incomplete(_ segment: OpenSegment, _ position: TailPosition, _ size: UInt64) throws -> TailItem {
         let why = "\(table)/\(segment.name) ends at byte \(size) without its index: still being copied, or cut short"
-        guard let next = segments.first(where: { $0.number > segment.name.number }) else { return .notHereYet(why) }
+        guard let next = following(segment.name), isSettled(segment.name, size) else { return .notHereYet(why) }
+        // A frame with a wrong size can hide others behind it.
+        if try position.offset < size && segment.reader.resume(after: position.offset, limit: size) != nil {
+            return try damaged(segment, position, size, "a frame runs past the segment's end")
+        }
+        return passed(segment.name, position, bytes: size - min(position.offset, size), "the segment is cut short", next)
+    }
+
+    /// Whether a segment that is too short stayed so for long enough that it is no copy in progress.
+    private func isSettled(_ name: SegmentName, _ size: UInt64) -> Bool {
         let now = Clock.monotonic()
-        if short?.name != segment.name || short?.size != size { short = (segment.name, size, now) }
-        guard mayQuarantineShort, let short, now - short.since >= Self.settleTime else { return .notHereYet(why) }
+        if short?.name != name || short?.size != size { short = (name, size, now) }
+        guard mayQuarantineShort, let short else { return false }
+        return now - short.since >= settleTime
+    }
+
+    /// The rest of a segment, up to the next one.
+    private func passed(_ name: SegmentName, _ position: TailPosition, bytes: UInt64, _ reason: String, _ next: SegmentName) -> TailItem {
+        guard next.firstSequence >= position.next else {
+            return .stop("\(table)/\(next) begins at sequence \(next.firstSequence), expected \(position.next) or more")
+        }
         return .damaged(
             TailItem.Damage(
-                rows: position.next..<next.firstSequence, segment: segment.name, offset: position.offset, bytes: size - position.offset,
-                reason: "the segment is cut short", then: TailPosition(segmentNumber: next.number, offset: 0, next: next.firstSequence)))
+                rows: position.next..<next.firstSequence, segment: name, offset: position.offset, bytes: bytes, reason: reason,
+                then: TailPosition(segmentNumber: next.number, offset: 0, next: next.firstSequence)))
     }
 
     private func endSequence(of name: SegmentName, _ position: TailPosition) throws -> UInt64 {
         if let mark, mark.segmentNumber == name.number { return mark.durableEnd }
-        return segments.first { $0.number > name.number }?.firstSequence ?? position.next
+        if let next = following(name) { return next.firstSequence }
+        let trailer = try SegmentReader.trailer(of: File.openForReading(spool.path(of: name, table: table)))
+        return trailer?.endSequence ?? position.next
     }
 }

@@ -273,8 +273,7 @@ final class TableLoader {
         server.query("SELECT count(), uniqExact(\(TableSchema.sequenceColumn)) \(range(work)) FORMAT TSV") { [self] answer in
             let now = Clock.monotonic()
             guard case .ok(let body) = answer else { return failed(answer, now: now) }
-            let numbers = String(decoding: body, as: UTF8.self).split { $0 == "\t" || $0 == "\n" }.compactMap { UInt64($0) }
-            guard numbers.count == 2 else {
+            guard let numbers = numbers(inLine: body), numbers.count == 2 else {
                 return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
             }
             log.info(
@@ -362,6 +361,14 @@ final class TableLoader {
         lastLogged = (text, now)
         log.log(level: level, "\(text)")
     }
+}
+
+/// The numbers of a TSV answer of exactly one line; nil if anything else stands there, such as an error that came late.
+func numbers(inLine body: [UInt8]) -> [UInt64]? {
+    guard body.last == 0x0A else { return nil }
+    let fields = String(decoding: body.dropLast(), as: UTF8.self).split(separator: "\t", omittingEmptySubsequences: false)
+    let numbers = fields.compactMap { UInt64($0) }
+    return numbers.count == fields.count ? numbers : nil
 }
 
 /// The UInt64 values of a RowBinary answer of one such column.

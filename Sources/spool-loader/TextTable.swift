@@ -40,9 +40,8 @@ func byteText(_ bytes: UInt64) -> String {
     return unit == 0 ? "\(bytes) B" : "\(oneDecimal(value)) \(units[unit])"
 }
 
-/// Nanoseconds for people: `1.5 s`, `3.2 h`.
-func durationText(_ nanoseconds: Int64) -> String {
-    let seconds = Double(nanoseconds) / 1_000_000_000
+/// Seconds for people: `1.5 s`, `3.2 h`.
+func durationText(_ seconds: Double) -> String {
     switch seconds {
     case ..<120: return "\(oneDecimal(seconds)) s"
     case ..<7_200: return "\(oneDecimal(seconds / 60)) min"
@@ -52,6 +51,6 @@ func durationText(_ nanoseconds: Int64) -> String {
 }
 
 private func oneDecimal(_ value: Double) -> String {
-    let tenths = Int((value * 10).rounded())
-    return "\(tenths / 10).\(abs(tenths % 10))"
+    let tenths = Int((value.magnitude * 10).rounded())
+    return "\(value < 0 && tenths > 0 ? "-" : "")\(tenths / 10).\(tenths % 10)"
 }

@@ -125,29 +125,42 @@ struct TableVerification {
                 if end != size { damage(file, end, "\(size - end) bytes after the index") }
                 if isMarked, mark?.isSealed == true, durable == end { markSequence = sequence }
                 return finish(name, sequence, markSequence, isMarked)
-            case .end, .torn, .zeros:
-                let isZeros = if case .zeros = try reader.item(at: offset, limit: size) { true } else { false }
-                if offset < durable {
-                    damage(file, offset, "\(durable - offset) bytes below the durable mark are gone")
-                } else if mustBeSealed {
-                    damage(file, offset, "the segment is over, but has no index")
-                } else if offset < size {
-                    note(file, offset, isZeros ? "\(size - offset) zero bytes after the last chunk" : "a torn tail of \(size - offset) bytes")
+            case let item:
+                if let next = try reader.resume(after: offset, limit: size) {
+                    damage(file, offset, "\(text(item)); \(next - offset) bytes are unreadable")
+                    if case .chunk(let chunk) = try reader.item(at: next, limit: size) { sequence = chunk.header.firstSequence }
+                    offset = next
+                    isWithinCut = false
+                    continue
                 }
+                checkEnd(item, file, at: offset, size: size, durable: durable, mustBeSealed: mustBeSealed)
                 return finish(name, sequence, markSequence, isMarked)
-            case .damaged(let error):
-                guard let next = try reader.resume(after: offset, limit: size) else {
-                    if offset >= durable, !mustBeSealed, !error.needsNewerVersion {
-                        note(file, offset, "a torn tail: \(error)")
-                    } else {
-                        damage(file, offset, "\(error)")
-                    }
-                    return finish(name, sequence, markSequence, isMarked)
-                }
-                damage(file, offset, "\(error); \(next - offset) bytes are unreadable")
-                if case .chunk(let chunk) = try reader.item(at: next, limit: size) { sequence = chunk.header.firstSequence }
-                offset = next
             }
+        }
+    }
+
+    /// What stands behind the last chunk of a segment that has no index.
+    private mutating func checkEnd(_ item: SegmentItem, _ file: String, at offset: UInt64, size: UInt64, durable: UInt64, mustBeSealed: Bool) {
+        if case .damaged(let error) = item {
+            let isTornTail = offset >= durable && !mustBeSealed && !error.needsNewerVersion
+            if isTornTail { note(file, offset, "a torn tail: \(error)") } else { damage(file, offset, "\(error)") }
+        } else if offset < durable {
+            damage(file, offset, "\(durable - offset) bytes below the durable mark are gone")
+        } else if mustBeSealed {
+            damage(file, offset, "the segment is over, but has no index")
+        } else if case .zeros = item {
+            note(file, offset, "\(size - offset) zero bytes after the last chunk")
+        } else if offset < size {
+            note(file, offset, "a torn tail of \(size - offset) bytes")
+        }
+    }
+
+    /// What is wrong where valid frames follow.
+    private func text(_ item: SegmentItem) -> String {
+        switch item {
+        case .damaged(let error): "\(error)"
+        case .torn: "a frame runs past the segment's end"
+        default: "no frame begins here"
         }
     }
 
@@ -164,7 +177,8 @@ struct TableVerification {
 
     private mutating func checkIndex(_ index: SegmentIndex, _ entries: [IndexEntry], _ reader: SegmentReader, at offset: UInt64) {
         let file = reader.header.name.fileName
-        if index.entries != entries { damage(file, offset, "the index does not list the chunks that are there") }
+        // What it lists may be anything; only the sums of real chunks can be counted up.
+        guard index.entries == entries else { return damage(file, offset, "the index does not list the chunks that are there") }
         let firstIngest = index.trailer.firstIngest
         let expected = SegmentIndex.encode(
             entries: index.entries, firstSequence: reader.header.firstSequence, firstIngest: firstIngest,

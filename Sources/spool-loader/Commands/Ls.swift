@@ -38,7 +38,7 @@ extension SpoolLoader {
                     table.table, "\(table.segments)", "\(table.rows)", String((table.earliest ?? "-").prefix(19)),
                     String((table.latest ?? "-").prefix(19)), byteText(table.bytes), "\(table.durableEnd - 1)",
                     table.loadedEnd.map { "\($0 - 1)" } ?? "-", table.lagRows.map { "\($0)" } ?? "-",
-                    table.lagSeconds.map { durationText(Int64($0 * 1_000_000_000)) } ?? "-",
+                    table.lagSeconds.map(durationText) ?? "-",
                 ])
             }
             print(text.text, terminator: "")

@@ -1,0 +1,202 @@
+import SpoolFormat
+import SpoolIO
+import SpoolTesting
+import Testing
+
+@testable import spool_loader
+
+/// Checkpoints on disk: two slots, one holder, never back.
+@Suite struct CheckpointStoreTests {
+    private let home = TemporaryDirectory()
+    private var path: String { "\(home.path)/w1/fills.checkpoint" }
+    private var quarantinePath: String { "\(home.path)/w1/fills.quarantine" }
+
+    private func open() throws -> CheckpointStore { try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
+    private func peek() throws -> Checkpoint? { try CheckpointStore.peek(directory: home.path, writer: "w1", table: "fills") }
+
+    private func save(_ store: CheckpointStore, next: UInt64, inflight: InflightBatch? = nil) throws {
+        var checkpoint = store.checkpoint
+        checkpoint.next = next
+        checkpoint.inflight = inflight
+        try store.save(checkpoint)
+    }
+
+    private func slot(_ index: Int) throws -> Checkpoint {
+        try Checkpoint.decode(File.openForReading(path).read(Checkpoint.slotBytes, at: UInt64(index * Checkpoint.slotBytes)))
+    }
+
+    private func complaint(_ work: () throws -> Void) -> String {
+        do {
+            try work()
+            return "none"
+        } catch { return "\(error)".replacing(home.path, with: "HOME") }
+    }
+
+    private var inflight: InflightBatch {
+        InflightBatch(
+            firstSequence: 10, endSequence: 20, segmentNumber: 1, fromOffset: 100, toOffset: 5_000, partition: 20_454,
+            checksum: 0x5bd1_e995, attempt: 0)
+    }
+
+    @Test func aNewCheckpointBeginsAtTheFirstRow() throws {
+        #expect(try peek() == nil)
+        let checkpoint = try open().checkpoint
+        #expect(checkpoint.next == 1 && checkpoint.segmentNumber == 0 && checkpoint.epoch == 1 && checkpoint.inflight == nil)
+        #expect(try peek() == checkpoint)
+    }
+
+    @Test func slotsAreWrittenInTurn() throws {
+        let store = try open()
+        for next in UInt64(2)...7 {
+            try save(store, next: next)
+            let slots = try [slot(0), slot(1)]
+            #expect(slots.map(\.next).max() == next && slots.map(\.next).min() == next - 1)
+            #expect(try peek()?.next == next)
+        }
+    }
+
+    @Test func theEpochRisesWithEachHolder() throws {
+        for epoch in UInt64(1)...4 { #expect(try open().checkpoint.epoch == epoch) }
+    }
+
+    @Test func aSecondHolderIsRefused() throws {
+        let store = try open()
+        #expect(
+            complaint { _ = try open() }
+                == "HOME/w1/fills.lock: another loader has this checkpoint; stop it, or use other --checkpoints")
+        try save(store, next: 5)
+        #expect(try peek()?.epoch == 1)
+    }
+
+    @Test func lookingDoesNotTakeIt() throws {
+        let store = try open()
+        #expect(try peek()?.version == store.checkpoint.version)
+        #expect(try peek()?.epoch == 1)
+    }
+
+    @Test func itNeverGoesBack() async {
+        await #expect(processExitsWith: .failure) {
+            let home = TemporaryDirectory()
+            let store = try CheckpointStore(directory: home.path, writer: "w1", table: "fills")
+            var checkpoint = store.checkpoint
+            checkpoint.next = 100
+            try store.save(checkpoint)
+            checkpoint.next = 99
+            try store.save(checkpoint)
+        }
+    }
+
+    @Test func aCrashWithinASlotLeavesTheOldCheckpointOrTheNewOne() throws {
+        do {
+            let store = try open()
+            // The longer text first: then the shorter one leaves a rest of it.
+            try save(store, next: 10, inflight: inflight)
+            try save(store, next: 20)
+            try save(store, next: 20, inflight: inflight)
+        }
+        let before = try #require(try peek())
+        var after = before
+        after.version += 1
+        after.next = 30
+        let place = (after.version % 2) * UInt64(Checkpoint.slotBytes)
+        let old = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
+        for inflight in [nil, inflight] {
+            after.inflight = inflight
+            let new = after.encode()
+            var outcomes: Set<UInt64> = []
+            // Every byte of the text, and then of the padding some.
+            for written in Array(0...400) + Array(stride(from: 407, to: new.count, by: 97)) + [new.count - 1, new.count] {
+                try File.openForWriting(path).write(Array(new[..<written] + old[written...]), at: place)
+                let found = try #require(try peek())
+                #expect(found == before || found == after, "\(written) bytes written: \(found)")
+                outcomes.insert(found.next)
+            }
+            #expect(outcomes == [before.next, after.next])
+        }
+    }
+
+    @Test func aCrashWithinTheVeryFirstSlotLeavesANewCheckpoint() throws {
+        _ = try open()
+        let bytes = try File.openForReading(path).read(2 * Checkpoint.slotBytes, at: 0)
+        for size in 0..<2 * Checkpoint.slotBytes where size % 7 == 0 || size > 2 * Checkpoint.slotBytes - 3 {
+            let file = try File.openForWriting(path)
+            try file.truncate(to: 0)
+            try file.write(Array(bytes[..<size]), at: 0)
+            #expect(try peek()?.next ?? 1 == 1, "\(size) bytes")
+            #expect(try open().checkpoint.next == 1, "\(size) bytes")
+        }
+    }
+
+    @Test func everyFlippedBitIsNoticed() throws {
+        do {
+            let store = try open()
+            try save(store, next: 10, inflight: inflight)
+        }
+        let good = try #require(try peek())
+        let place = (good.version % 2) * UInt64(Checkpoint.slotBytes)
+        let slot = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
+        let file = try File.openForWriting(path)
+        for offset in 0..<400 {
+            for bit in 0..<UInt8(8) {
+                try file.write([slot[offset] ^ (1 << bit)], at: place + UInt64(offset))
+                // A digit of the stored checksum may change its case.
+                let found = try #require(try peek())
+                #expect(found == good || found.version == good.version - 1, "bit \(bit) at \(offset): \(found)")
+            }
+            try file.write([slot[offset]], at: place + UInt64(offset))
+        }
+    }
+
+    @Test func twoDamagedSlotsAreAClearError() throws {
+        do { try save(open(), next: 5) }
+        let file = try File.openForWriting(path)
+        for slot in 0..<2 { try file.write([0x21], at: UInt64(slot * Checkpoint.slotBytes + 30)) }
+        let text = complaint { _ = try open() }
+        #expect(text.hasPrefix("HOME/w1/fills.checkpoint: no slot is readable (checksum of the checkpoint differs: "), "\(text)")
+        #expect(text.hasSuffix("); find out with `spool-loader audit` what ClickHouse has before you move the file away"))
+    }
+
+    @Test func aFileOfZerosIsAClearError() throws {
+        _ = try open()
+        try File.openForWriting(path).write([UInt8](repeating: 0, count: 2 * Checkpoint.slotBytes), at: 0)
+        #expect(complaint { _ = try open() }.hasPrefix("HOME/w1/fills.checkpoint: no slot is readable (both are empty); "))
+    }
+
+    @Test func theCheckpointOfAnotherTableIsRefused() throws {
+        _ = try open()
+        let bytes = try File.openForReading(path).read(2 * Checkpoint.slotBytes, at: 0)
+        try File.openForWriting("\(home.path)/w1/orders.checkpoint").write(bytes, at: 0)
+        #expect(
+            complaint { _ = try CheckpointStore(directory: home.path, writer: "w1", table: "orders") }
+                == "HOME/w1/orders.checkpoint is of table fills, writer w1")
+    }
+
+    @Test func rangesInQuarantineAreKept() throws {
+        let store = try open()
+        let segment = SegmentName(number: 3, firstSequence: 5)
+        try store.quarantine(5..<9, segment: segment, offset: 300, bytes: 120, reason: "checksum\nof two\r\nlines")
+        try store.quarantine(9..<9, segment: segment, offset: 420, bytes: 10, reason: "no rows")
+        try store.quarantine(20..<21, segment: segment, offset: 430, bytes: 1, reason: "end")
+        #expect(
+            try TextFile.read(quarantinePath) == """
+                5 9 0000000003-00000000000000000005.lz4 300 120 checksum of two lines
+                9 9 0000000003-00000000000000000005.lz4 420 10 no rows
+                20 21 0000000003-00000000000000000005.lz4 430 1 end
+
+                """)
+        #expect(try CheckpointStore.quarantined(directory: home.path, writer: "w1", table: "fills") == [5..<9, 20..<21])
+    }
+
+    @Test func aTornLineInTheQuarantineListDoesNotSpoilTheNext() throws {
+        let line = "5 1000 0000000003-00000000000000000005.lz4 300 120 torn\n"
+        for cut in 1..<line.utf8.count {
+            let store = try open()
+            let file = try File.openForWriting(quarantinePath)
+            try file.truncate(to: 0)
+            try file.write(Array(line.utf8.prefix(cut)), at: 0)
+            try store.quarantine(7..<8, segment: SegmentName(number: 3, firstSequence: 5), offset: 0, bytes: 0, reason: "x")
+            let ranges = try CheckpointStore.quarantined(directory: home.path, writer: "w1", table: "fills")
+            #expect(ranges == [7..<8] || ranges == [5..<1_000, 7..<8], "cut at \(cut): \(ranges)")
+        }
+    }
+}

@@ -1,0 +1,150 @@
+import Foundation
+import SpoolFormat
+import Synchronization
+
+@testable import spool_loader
+
+/// As much of ClickHouse as the loader asks for: one table, tokens, counts; what goes wrong the test says.
+final class FakeClickHouse: Sendable {
+    struct Table: Sendable {
+        /// How often each sequence is there.
+        var copies: [UInt64: Int] = [:]
+        var tokens: Set<String> = []
+        var inserts: [Insert] = []
+        var engine = "MergeTree PARTITION BY toDate(ts) ORDER BY ts SETTINGS non_replicated_deduplication_window = 1000"
+        var isThere = true
+        /// Event times at or before this do not stay.
+        var expiry = Int64.min
+    }
+
+    struct Insert: Sendable {
+        let token: String
+        let sequences: Range<UInt64>
+        let partitions: Set<Int32>
+        let bytes: [UInt8]
+    }
+
+    /// What happens to an insert.
+    enum Fate: Sendable, Equatable {
+        case loads
+        /// The rows arrive, the answer does not.
+        case answerLost
+        /// The token is noted, the rows never arrive, the connection breaks.
+        case tokenOnly
+        /// Nothing arrives.
+        case broken
+        case exception(Int)
+        /// Half of the rows arrive: no ClickHouse does that to one block.
+        case half
+        case twice
+    }
+
+    private let table = Mutex(Table())
+    private let fates: Mutex<[Fate]>
+    private let watch: @Sendable (Insert) -> Void
+    private let box = Mutex<RawServer?>(nil)
+
+    /// - Parameters:
+    ///   - fates: of the first inserts; later ones load.
+    ///   - watch: called for each insert when its bytes are there, before anything comes of it.
+    init(_ fates: [Fate] = [], watch: @escaping @Sendable (Insert) -> Void = { _ in }) {
+        self.fates = Mutex(fates)
+        self.watch = watch
+        let server = RawServer { [weak self] in self?.answer($0) ?? .close }
+        box.withLock { $0 = server }
+    }
+
+    deinit { box.withLock { $0?.stop() } }
+
+    var url: String { box.withLock { $0?.url ?? "" } }
+    func stop() { box.withLock { $0?.stop() } }
+    var requests: Int { box.withLock { $0?.requests.count ?? 0 } }
+    func change(_ work: (inout Table) -> Void) { table.withLock { work(&$0) } }
+    var inserts: [Insert] { table.withLock { $0.inserts } }
+    var copies: [UInt64: Int] { table.withLock { $0.copies } }
+    /// Whether each sequence of the range is there exactly once, and nothing else.
+    func holdsOnce(_ range: Range<UInt64>) -> Bool { copies == Dictionary(uniqueKeysWithValues: range.map { ($0, 1) }) }
+
+    // MARK: Requests
+
+    private func answer(_ request: RawServer.Request) -> RawServer.Reply {
+        if let query = request.parameters["query"], query.hasPrefix("INSERT INTO ") { return insert(request) }
+        let sql = String(decoding: request.body, as: UTF8.self)
+        if sql.hasPrefix("SELECT kind") { return .ok(describe()) }
+        let range = (number(after: "spool_seq >= ", in: sql) ?? 0)..<(number(after: "spool_seq < ", in: sql) ?? .max)
+        let found = table.withLock { $0.copies.filter { range.contains($0.key) && $0.value > 0 } }
+        if sql.hasPrefix("SELECT count(), uniqExact") { return .ok("\(found.values.reduce(0, +))\t\(found.count)\n") }
+        if sql.hasPrefix("SELECT intDiv") { return .ok(buckets(found)) }
+        if sql.hasSuffix("FORMAT RowBinary") {
+            let all = found.sorted { $0.key < $1.key }.flatMap { Array(repeating: $0.key, count: $0.value) }
+            return .answer(200, body: all.flatMap { value in (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } })
+        }
+        return .exception(62, status: 400, "Syntax error: \(sql)")
+    }
+
+    private func describe() -> String {
+        let (isThere, engine) = table.withLock { ($0.isThere, $0.engine) }
+        guard isThere else { return "" }
+        return "engine\t\t\(engine)\n"
+            + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
+    }
+
+    private func buckets(_ found: [UInt64: Int]) -> String {
+        Dictionary(grouping: found) { $0.key / 65_536 }.sorted { $0.key < $1.key }.map { bucket, rows in
+            let keys = rows.map(\.key)
+            return "\(bucket)\t\(rows.reduce(0) { $0 + $1.value })\t\(keys.count)\t\(keys.min() ?? 0)\t\(keys.max() ?? 0)\n"
+        }.joined()
+    }
+
+    private func insert(_ request: RawServer.Request) -> RawServer.Reply {
+        guard let (insert, times) = read(request) else { return .exception(27, status: 400, "Cannot parse the body") }
+        watch(insert)
+        let fate = fates.withLock { $0.isEmpty ? .loads : $0.removeFirst() }
+        table.withLock { $0.inserts.append(insert) }
+        switch fate {
+        case .broken: return .close
+        case .exception(let code): return .exception(code, "as the test wants it")
+        case .tokenOnly:
+            table.withLock { _ = $0.tokens.insert(insert.token) }
+            return .close
+        case .loads, .answerLost, .half, .twice:
+            table.withLock { table in
+                guard table.tokens.insert(insert.token).inserted else { return }
+                let half = (insert.sequences.lowerBound + insert.sequences.upperBound) / 2
+                let end = fate == .half ? half : insert.sequences.upperBound
+                for sequence in insert.sequences.lowerBound..<end where (times[sequence] ?? .max) > table.expiry {
+                    table.copies[sequence, default: 0] += fate == .twice ? 2 : 1
+                }
+            }
+            return fate == .loads ? .ok() : .close
+        }
+    }
+
+    /// Reads the chunks of the body as a server would the frames; nil if they are not exactly that.
+    private func read(_ request: RawServer.Request) -> (Insert, times: [UInt64: Int64])? {
+        var offset = 0
+        var range: Range<UInt64>?
+        var partitions: Set<Int32> = []
+        var times: [UInt64: Int64] = [:]
+        while offset < request.body.count {
+            let rest = Array(request.body[offset...])
+            guard let (header, size) = try? rest.withUnsafeBytes({ try ChunkHeader.decode($0) }), rest.count >= size + header.dataBytes,
+                let block = try? rest[size..<size + header.dataBytes].withUnsafeBytes({
+                    try NativeBlock(LZ4Frame.decompress($0, contentBytes: header.blockBytes), columns: TestSpool.schema().wireColumns)
+                })
+            else { return nil }
+            for row in 0..<block.rows {
+                times[header.firstSequence + UInt64(row)] = Int64(truncatingIfNeeded: block.columns[0].integer(row))
+            }
+            partitions.insert(header.partition)
+            range = (range?.lowerBound ?? header.firstSequence)..<header.endSequence
+            offset += size + header.dataBytes
+        }
+        guard let range, let token = request.parameters["insert_deduplication_token"] else { return nil }
+        return (Insert(token: token, sequences: range, partitions: partitions, bytes: request.body), times)
+    }
+
+    private func number(after text: String, in sql: String) -> UInt64? {
+        sql.range(of: text).flatMap { UInt64(sql[$0.upperBound...].prefix { $0.isNumber }) }
+    }
+}
