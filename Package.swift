@@ -2,7 +2,11 @@
 import PackageDescription
 
 // Warnings are errors in our own targets; dependencies keep their own settings.
-let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"])]
+let strict: [SwiftSetting] = [
+    .unsafeFlags(["-warnings-as-errors"]),
+    // Exclusivity is checked at compile time and, in debug builds and tests, at run time; the hot loops are too hot for it.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+]
 
 let package = Package(
     name: "coldpath",

@@ -34,11 +34,11 @@ public struct ColumnLane {
     /// The values so far, those of the unfinished row last.
     public var values: RawBuffer
     /// Null map (one byte a row) or array ends (eight bytes a row).
-    var marks: RawBuffer
+    @usableFromInline var marks: RawBuffer
     /// Values of all arrays so far.
-    var elements: UInt64 = 0
+    @usableFromInline var elements: UInt64 = 0
     /// Row in which a value was last given, counted from 1 over the builder's life.
-    var givenInRow: UInt64 = 0
+    @usableFromInline var givenInRow: UInt64 = 0
 
     var finishedValues = 0
     var finishedMarks = 0
@@ -48,7 +48,7 @@ public struct ColumnLane {
     let defaultBytes: RawBuffer
 
     /// Closes a value: for a nullable column says that it is not null, for an array column counts an element.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func finishValue() {
         switch shape {
         case .plain: break
@@ -58,9 +58,10 @@ public struct ColumnLane {
     }
 
     /// Closes the array of this row, after its elements.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func finishArray() { marks.append(elements) }
 
+    @inlinable
     public mutating func appendNull() {
         marks.append(UInt8(1))
         if width == 0 { values.append(UInt8(0)) } else { values.appendZeros(width) }
@@ -142,7 +143,7 @@ public final class BlockBuilder {
     public private(set) var maxEventTime = Int64.min
 
     private var partitionRange: (from: Int64, to: Int64) = (0, 0)
-    private var row: UInt64 = 1
+    @usableFromInline internal private(set) var row: UInt64 = 1
     private let preludes: [[UInt8]]
     private let writerCell: [UInt8]
     private let enumStorage: [UnsafeMutablePointer<UInt8>]
@@ -193,7 +194,7 @@ public final class BlockBuilder {
     /// Notes that the unfinished row gives this column a value.
     ///
     /// - Returns: false if the row gave it before.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func give(_ column: Int) -> Bool {
         let lane = lanes.baseAddress! + column
         if lane.pointee.givenInRow == row { return false }

@@ -4,53 +4,59 @@
 
 /// A growable region of bytes without reference counting, for the writer's hot loops. Its owner frees it.
 public struct RawBuffer {
-    public private(set) var base: UnsafeMutableRawPointer
-    public private(set) var count = 0
-    public private(set) var capacity: Int
+    // Written only here; usable from inline because the writer's hot loops are in another module.
+    @usableFromInline internal var start: UnsafeMutableRawPointer
+    @usableFromInline internal var used = 0
+    @usableFromInline internal var room: Int
+
+    @inlinable public var base: UnsafeMutableRawPointer { start }
+    @inlinable public var count: Int { used }
+    @inlinable public var capacity: Int { room }
 
     public init(capacity: Int) {
-        self.capacity = max(capacity, 64)
-        base = .allocate(byteCount: self.capacity, alignment: 16)
+        room = max(capacity, 64)
+        start = .allocate(byteCount: room, alignment: 16)
     }
 
-    public func free() { base.deallocate() }
+    public func free() { start.deallocate() }
 
     /// The bytes so far; valid until the next append.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
     /// Makes room for `extra` more bytes.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func reserve(_ extra: Int) {
         if _slowPath(capacity - count < extra) { grow(extra) }
     }
 
     /// Appends a trivial value as its bytes lie in memory, which on every supported machine is little endian.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append<Value: BitwiseCopyable>(_ value: Value) {
         reserve(MemoryLayout<Value>.size)
         base.storeBytes(of: value, toByteOffset: count, as: Value.self)
-        count += MemoryLayout<Value>.size
+        used += MemoryLayout<Value>.size
     }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func append(_ source: UnsafeRawPointer, count bytes: Int) {
         reserve(bytes)
         memcpy(base + count, source, bytes)
-        count += bytes
+        used += bytes
     }
 
     public mutating func append(contentsOf source: some Collection<UInt8>) {
         for byte in source { append(byte) }
     }
 
+    @inlinable
     public mutating func appendZeros(_ bytes: Int) {
         reserve(bytes)
         memset(base + count, 0, bytes)
-        count += bytes
+        used += bytes
     }
 
     /// Appends an unsigned LEB128 number.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func appendVarint(_ value: UInt64) {
         var rest = value
         while rest >= 0x80 {
@@ -63,29 +69,29 @@ public struct RawBuffer {
     /// Takes bytes that the caller wrote itself behind `count`, within the capacity reserved.
     public mutating func extend(by bytes: Int) {
         precondition(bytes >= 0 && count + bytes <= capacity, "extended by \(bytes) of \(capacity - count) free bytes")
-        count += bytes
+        used += bytes
     }
 
     /// Forgets the bytes from `count` on.
-    @inline(__always)
+    @inlinable @inline(__always)
     public mutating func truncate(to count: Int) {
-        precondition(count <= self.count, "truncate to \(count) of \(self.count) bytes")
-        self.count = count
+        precondition(count <= used, "truncate to \(count) of \(used) bytes")
+        used = count
     }
 
     /// Forgets the first `bytes` and moves the others to the front.
     public mutating func dropFirst(_ bytes: Int) {
         precondition(bytes <= count, "drop \(bytes) of \(count) bytes")
         if bytes > 0 && bytes < count { memmove(base, base + bytes, count - bytes) }
-        count -= bytes
+        used -= bytes
     }
 
-    @inline(never)
-    private mutating func grow(_ extra: Int) {
-        capacity = max(capacity * 2, count + extra)
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
+    @usableFromInline @inline(never)
+    internal mutating func grow(_ extra: Int) {
+        room = max(room * 2, used + extra)
+        let larger = UnsafeMutableRawPointer.allocate(byteCount: room, alignment: 16)
         memcpy(larger, base, count)
-        base.deallocate()
-        base = larger
+        start.deallocate()
+        start = larger
     }
 }
