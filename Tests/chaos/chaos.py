@@ -496,7 +496,7 @@ def report(verdict: Verdict, audit: str, tally: Tally, senders: list[Sender], se
         print(f"WRONG: {complaint}")
     print(f"rounds      {tally.rounds} in {seconds:.0f} s, seed {seed}; moments: "
           + ", ".join(f"{name} {count}" for name, count in sorted(tally.moments.items())))
-    print("kills       " + ", ".join(f"{name} {count}" for name, count in sorted(tally.kills.items())) + f"; {tally.kills.total()} in all")
+    print("kills       " + ", ".join(f"{name} {count}" for name, count in sorted(tally.kills.items())) + f"; {sum(tally.kills.values())} in all")
     print(f"sent        {lines:,} lines by {len(senders)} producers ({reconnects} reconnections), {bad} of them bad and refused")
     print(f"found       {verdict.rows:,} rows; {verdict.values:,} sampled values compared")
     print(f"missing     {verdict.missing}")
