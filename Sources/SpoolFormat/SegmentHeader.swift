@@ -4,7 +4,7 @@ public struct SourcePosition: Equatable, Sendable {
     public var source: String
     /// Every row of this table that the source sent before this position is in the spool.
     public var end: UInt64
-    /// Everything, whatever its table, that the source sent before this position was durable or refused.
+    /// Everything, whatever its table, that the source sent before this position is durable or refused once this is durable.
     public var complete: UInt64
 
     public init(source: String, end: UInt64, complete: UInt64) {

@@ -4,12 +4,12 @@ import SpoolFormat
 /// A JSON number as it is written: sign, digits and exponent, nothing rounded.
 struct DecimalNumber {
     let isNegative: Bool
-    /// The digits as a whole number, leading zeros dropped; wrong if `overflows`.
-    private(set) var digits: UInt128
+    /// The digits as a whole number, if they are at most nineteen, which always fit; else see ``long``.
+    private let short: UInt64
+    /// Where more than nineteen digits stand, with the decimal point among them.
+    private let long: UnsafeBufferPointer<UInt8>?
     /// The value is `digits * 10^exponent`.
     let exponent: Int
-    /// More than 38 significant digits.
-    let overflows: Bool
     /// Written without fraction and exponent.
     let isWhole: Bool
     let text: UnsafeBufferPointer<UInt8>
@@ -28,12 +28,7 @@ struct DecimalNumber {
         if isNegative { position += 1 }
         let firstDigit = position
         var short: UInt64 = 0
-        while position < end {
-            let digit = position.pointee &- 0x30
-            if digit > 9 { break }
-            short = short &* 10 &+ UInt64(digit)
-            position += 1
-        }
+        Self.takeDigits(&position, end, &short)
         let wholeDigits = position - firstDigit
         guard wholeDigits > 0 else { throw Self.syntax("expected a value", &scanner, position) }
         guard wholeDigits == 1 || firstDigit.pointee != 0x30 else {
@@ -45,12 +40,7 @@ struct DecimalNumber {
             isWhole = false
             position += 1
             let fraction = position
-            while position < end {
-                let digit = position.pointee &- 0x30
-                if digit > 9 { break }
-                short = short &* 10 &+ UInt64(digit)
-                position += 1
-            }
+            Self.takeDigits(&position, end, &short)
             fractionDigits = position - fraction
             guard fractionDigits > 0 else { throw Self.syntax("expected digits after the decimal point", &scanner, position) }
         }
@@ -76,13 +66,8 @@ struct DecimalNumber {
         self.isWhole = isWhole
         text = UnsafeBufferPointer(start: start, count: position - start)
         scanner.advance(position - start)
-        // Nineteen digits always fit in 64 bits.
-        if wholeDigits + fractionDigits <= 19 {
-            digits = UInt128(short)
-            overflows = false
-        } else {
-            (digits, overflows) = Self.long(firstDigit, mantissaEnd)
-        }
+        self.short = short
+        long = wholeDigits + fractionDigits <= 19 ? nil : UnsafeBufferPointer(start: firstDigit, count: mantissaEnd - firstDigit)
     }
 
     /// What is wrong, and at which byte: the scanner still stands at the number's first.
@@ -91,30 +76,62 @@ struct DecimalNumber {
         return scanner.syntax(what)
     }
 
-    @inline(never)
-    private static func long(_ first: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> (UInt128, Bool) {
-        var value: UInt128 = 0
-        var significant = 0
-        var position = first
+    /// Takes decimal digits, eight at a time where so many are there. More than nineteen wrap around.
+    @inline(__always)
+    private static func takeDigits(_ position: inout UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, _ value: inout UInt64) {
+        while end - position >= 8 {
+            var word = UnsafeRawPointer(position).loadUnaligned(as: UInt64.self).littleEndian
+            // Every byte is 0x30 to 0x39: its high half is 3, also after adding 6.
+            guard (word & 0xF0F0_F0F0_F0F0_F0F0) | ((word &+ 0x0606_0606_0606_0606) & 0xF0F0_F0F0_F0F0_F0F0) >> 4 == 0x3333_3333_3333_3333
+            else { break }
+            // Neighbours are joined: eight digits to four numbers of two, to two of four, to one of eight.
+            word = ((word & 0x0F0F_0F0F_0F0F_0F0F) &* 2_561) >> 8
+            word = ((word & 0x00FF_00FF_00FF_00FF) &* 6_553_601) >> 16
+            word = ((word & 0x0000_FFFF_0000_FFFF) &* 42_949_672_960_001) >> 32
+            value = value &* 100_000_000 &+ word
+            position += 8
+        }
         while position < end {
             let digit = position.pointee &- 0x30
-            if digit <= 9 {
-                if significant > 0 || digit > 0 { significant += 1 }
-                if significant > 38 { return (0, true) }
-                value = value * 10 + UInt128(digit)
-            }
+            if digit > 9 { break }
+            value = value &* 10 &+ UInt64(digit)
             position += 1
         }
-        return (value, false)
+    }
+
+    /// The digits as a whole number; nil if more than 38 are significant.
+    var digits: UInt128? {
+        guard let long else { return UInt128(short) }
+        var value: UInt128 = 0
+        var significant = 0
+        for byte in long where byte != UInt8(ascii: ".") {
+            if significant > 0 || byte > 0x30 { significant += 1 }
+            if significant > 38 { return nil }
+            value = value * 10 + UInt128(byte &- 0x30)
+        }
+        return value
+    }
+
+    /// The number itself if it is whole, not negative and at most `limit`.
+    @inline(__always)
+    func whole(upTo limit: UInt64) -> UInt64? {
+        if long == nil { return isWhole && (!isNegative || short == 0) && short <= limit ? short : nil }
+        guard isWhole, !isNegative, let digits, digits <= UInt128(limit) else { return nil }
+        return UInt64(digits)
     }
 
     /// The value times 10^scale, exactly.
     ///
     /// - Returns: nil if it would need more decimals, or is larger than `limit`.
     func scaled(by scale: Int, limit: UInt128) -> Int128? {
-        guard !overflows else { return nil }
-        var magnitude = digits
         var shift = exponent + scale
+        if long == nil, shift >= 0, shift <= 19 {
+            // 64 bits times 10^19 always fit in 128.
+            let magnitude = UInt128(short) &* UInt128(Self.powersOfTen[shift])
+            guard magnitude <= limit else { return nil }
+            return isNegative ? -Int128(magnitude) : Int128(magnitude)
+        }
+        guard var magnitude = digits else { return nil }
         if magnitude == 0 { return 0 }
         while shift < 0 {
             let (quotient, remainder) = magnitude.quotientAndRemainder(dividingBy: 10)
@@ -135,9 +152,9 @@ struct DecimalNumber {
     /// The nearest double; nil if it is beyond the largest.
     var double: Double? {
         let magnitude: Double
-        if digits < 1 << 53, !overflows, exponent >= -22, exponent <= 22 {
+        if short < 1 << 53, long == nil, exponent >= -22, exponent <= 22 {
             // Both operands are exact, so the one operation rounds once: the nearest double.
-            let whole = Double(UInt64(digits))
+            let whole = Double(short)
             magnitude = exponent < 0 ? whole / Self.powers[-exponent] : whole * Self.powers[exponent]
             return isNegative ? -magnitude : magnitude
         }
@@ -150,4 +167,6 @@ struct DecimalNumber {
     private static let powers: [Double] = [
         1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
     ]
+
+    private static let powersOfTen: [UInt64] = (0...19).map { (0..<$0).reduce(UInt64(1)) { power, _ in power * 10 } }
 }

@@ -93,8 +93,8 @@ struct FieldParser {
         try Self.expectNumber(scanner, "a whole number")
         let number = try DecimalNumber(from: &scanner)
         guard number.isWhole else { throw Refusal("expected a whole number, found \(Self.shown(number.text))") }
-        guard !number.overflows, number.digits <= UInt128(UInt64.max),
-            let value = Value(exactly: number.isNegative ? -Int128(number.digits) : Int128(number.digits))
+        guard let digits = number.digits, digits <= UInt128(UInt64.max),
+            let value = Value(exactly: number.isNegative ? -Int128(digits) : Int128(digits))
         else { throw Refusal("\(Self.shown(number.text)) is outside \(Value.min) to \(Value.max)") }
         return value
     }
@@ -155,10 +155,10 @@ struct FieldParser {
             guard number.isWhole else {
                 throw Refusal("expected integer nanoseconds, found \(Self.shown(number.text))")
             }
-            guard !number.overflows, !number.isNegative, number.digits <= UInt128(Self.latestTime) else {
+            guard let digits = number.whole(upTo: UInt64(Self.latestTime)) else {
                 throw Refusal("\(Self.shown(number.text)) ns is outside \(Self.timeRange)")
             }
-            time = Int64(number.digits)
+            time = Int64(digits)
             guard time >= Self.earliestTime else {
                 throw Refusal("\(time) is too small for nanoseconds since 1970; is it \(Self.guess(time))?")
             }

@@ -45,6 +45,15 @@ struct JSONScanner {
         return true
     }
 
+    /// Takes exactly these bytes if they are next; white space before them is not passed over.
+    @inline(__always)
+    mutating func taken(_ bytes: UnsafePointer<UInt8>, count: Int) -> Bool {
+        guard end - position >= count, memcmp(position, bytes, count) == 0 else { return false }
+        position += count
+        return true
+    }
+
+    @inline(__always)
     mutating func expect(_ byte: UInt8, _ what: StaticString) throws(Refusal) {
         guard taken(byte) else { throw syntax("expected \(what)") }
     }
@@ -75,6 +84,7 @@ struct JSONScanner {
         guard next == 0x22 else { throw syntax("expected a string") }
         position += 1
         let first = position
+        if let plain = takePlainRest(from: first) { return plain }
         var hasEscapes = false
         var high: UInt8 = 0
         while position < end {
@@ -99,6 +109,33 @@ struct JSONScanner {
             position += 1
         }
         throw syntax("expected the end of a string")
+    }
+
+    /// The usual string, ASCII without escapes, eight bytes at a time.
+    ///
+    /// - Returns: nil, with `position` at the first byte, for any other string, or one that ends too near the end of the line.
+    @inline(__always)
+    private mutating func takePlainRest(from first: UnsafePointer<UInt8>) -> RawString? {
+        var place = first
+        while end - place >= 8 {
+            let word = UnsafeRawPointer(place).loadUnaligned(as: UInt64.self).littleEndian
+            let quotes = word ^ 0x2222_2222_2222_2222
+            let slashes = word ^ 0x5C5C_5C5C_5C5C_5C5C
+            // Each term sets the top bit of a byte that is a quote, a backslash, a control character, or not ASCII. A byte above the
+            // first one found may be set wrongly by the borrow; the first never is.
+            let found =
+                ((quotes &- 0x0101_0101_0101_0101) & ~quotes | (slashes &- 0x0101_0101_0101_0101) & ~slashes
+                    | (word &- 0x2020_2020_2020_2020) & ~word | word) & 0x8080_8080_8080_8080
+            if found == 0 {
+                place += 8
+                continue
+            }
+            place += found.trailingZeroBitCount / 8
+            guard place.pointee == 0x22 else { return nil }
+            position = place + 1
+            return RawString(bytes: first, count: place - first, hasEscapes: false, isASCII: true)
+        }
+        return nil
     }
 
     /// Decodes the escapes of a string, appending the result to `output`.

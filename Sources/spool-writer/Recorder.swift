@@ -55,6 +55,9 @@ final class Recorder {
             refusedTables[schema.table] = why
             log.critical("table is not recorded: \(why)", metadata: ["table": "\(schema.table)"])
             return
+        } catch RecoveryFailure.io(let failure) {
+            // The disk, not the configuration: the exit status tells them apart.
+            throw failure
         }
         for note in start.notes {
             log.log(level: note.isAlert ? .error : .notice, "recovery: \(note.text)", metadata: ["table": "\(schema.table)"])
@@ -98,13 +101,13 @@ final class Recorder {
         let position = source.position
         source.position += 1
         do throws(Refusal) {
-            let table = try table(of: line)
+            let (table, fields) = try table(of: line)
             if _slowPath(position < source.resumeLimit), let name = source.name, position < table.segments.positions.end(name) {
                 source.repeated += 1
                 return
             }
             do throws(Refusal) {
-                try parser.parse(line, into: table.builder, names: table.names)
+                try parser.parse(line, from: fields, into: table.builder, names: table.names)
                 try table.finishRow(from: source, position: position, now: now, monotonic: monotonic)
             } catch {
                 table.builder.undoRow()
@@ -125,14 +128,25 @@ final class Recorder {
         source.refused += 1
     }
 
+    /// The table that the line names.
+    ///
+    /// - Returns: also where its other fields begin if it is named first, else 0.
     @inline(__always)
-    private func table(of line: UnsafeRawBufferPointer) throws(Refusal) -> TableRecorder {
+    private func table(of line: UnsafeRawBufferPointer) throws(Refusal) -> (TableRecorder, fields: Int) {
         let prefix = Self.tablePrefix.utf8CodeUnitCount
-        if line.count > prefix, memcmp(line.baseAddress.unsafelyUnwrapped, Self.tablePrefix.utf8Start, prefix) == 0,
-            lastTable < tables.count, tables[lastTable].names.isTable(line, at: prefix)
-        {
-            return tables[lastTable]
+        if line.count > prefix, memcmp(line.baseAddress.unsafelyUnwrapped, Self.tablePrefix.utf8Start, prefix) == 0 {
+            if lastTable < tables.count, tables[lastTable].names.isTable(line, at: prefix) {
+                return (tables[lastTable], prefix + tables[lastTable].names.quotedNameBytes)
+            }
+            if let index = tables.firstIndex(where: { $0.names.isTable(line, at: prefix) }) {
+                lastTable = index
+                return (tables[index], prefix + tables[index].names.quotedNameBytes)
+            }
         }
+        return (try tableAnywhere(in: line), 0)
+    }
+
+    private func tableAnywhere(in line: UnsafeRawBufferPointer) throws(Refusal) -> TableRecorder {
         let name = try parser.tableName(line)
         guard let index = byName[name] else {
             if let why = refusedTables[name] { throw Refusal("the table cannot be recorded: \(why)", table: name) }

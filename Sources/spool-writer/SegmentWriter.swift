@@ -125,6 +125,27 @@ final class SegmentWriter {
         builder.dropFinished()
     }
 
+    /// Corrects, before they are written, up to where the sources of the chunks are complete once these chunks are durable.
+    /// When a chunk was cut that was not known: rows of other tables were not durable yet. After a crash a producer should
+    /// not be asked for what it was told is durable.
+    ///
+    /// - Parameter complete: the position by the source's name; nil to leave what the chunk says.
+    func noteComplete(_ complete: (String) -> UInt64?) {
+        guard writtenBytes == 0 else { return }
+        var seen: Set<String> = []
+        var offset = unsynced.count
+        for index in pending.indices.reversed() {
+            offset -= pending[index].headerBytes + pending[index].header.dataBytes
+            // Only the last chunk with rows of a source stands for all of them.
+            for place in pending[index].header.sources.indices where seen.insert(pending[index].header.sources[place].source).inserted {
+                if let position = complete(pending[index].header.sources[place].source) {
+                    pending[index].header.sources[place].complete = position
+                }
+            }
+            store(pending[index].header.encode(), at: offset)
+        }
+    }
+
     /// Writes what was cut. Nothing is durable until ``sync(now:)``; after an error the same bytes are tried again next time.
     func write(now: Int64) throws(IOFailure) {
         if active?.isSuspect == true { try abandon(now: now) }

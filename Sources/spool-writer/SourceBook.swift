@@ -28,6 +28,13 @@ final class Source {
         if undurable[key] == nil { undurable[key] = position }
     }
 
+    /// What ``complete`` will be once all rows of the table before those still gathered are durable.
+    func complete(onceDurable table: AnyObject, rest: UInt64?) -> UInt64 {
+        var others = undurable
+        others[ObjectIdentifier(table)] = rest
+        return others.values.min() ?? position
+    }
+
     /// All rows of the table before those still gathered are durable now.
     ///
     /// - Parameter rest: position of the first row still gathered, nil if there is none.

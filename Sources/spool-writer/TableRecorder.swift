@@ -124,11 +124,15 @@ final class TableRecorder {
 
     /// Writes, syncs and publishes what was cut. When this returns it is durable.
     func commit(now: Int64) throws(IOFailure) {
+        segments.noteComplete { name in
+            cutSources.first { $0.name == name }.map { $0.complete(onceDurable: self, rest: rest(of: $0)) }
+        }
         try segments.write(now: now)
         try segments.sync(now: now)
-        for source in cutSources {
-            source.noteDurable(self, rest: contributions.first { $0.source === source }?.first)
-        }
+        for source in cutSources { source.noteDurable(self, rest: rest(of: source)) }
         cutSources.removeAll(keepingCapacity: true)
     }
+
+    /// Position of the source's first row that is gathered and not cut.
+    private func rest(of source: Source) -> UInt64? { contributions.first { $0.source === source }?.first }
 }

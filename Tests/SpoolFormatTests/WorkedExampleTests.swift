@@ -47,7 +47,7 @@ import Testing
         let chunk = try #require(contents.chunks.first)
         #expect(contents.chunks.count == 1)
         #expect(chunk.partition == 20_455)
-        #expect(chunk.sources == [SourcePosition(source: "socket:s", end: 2, complete: 0)])
+        #expect(chunk.sources == [SourcePosition(source: "socket:s", end: 2, complete: 2)])
         #expect([chunk.minEventTime, chunk.maxEventTime, chunk.firstIngest] == [time + 1, time + 2, time])
         guard case .sealed(let index) = contents.ending else {
             Issue.record("the example is not sealed: \(contents.ending)")

@@ -15,7 +15,7 @@ public enum Samples {
         var segment = SegmentBuilder(schema: demo, writer: "w1", created: time)
         try segment.append(
             chunk: [[.integer(Int128(time) + 1), .double(1.5)], [.integer(Int128(time) + 2), .double(2.5)]], ingest: time,
-            sources: [SourcePosition(source: "socket:s", end: 2, complete: 0)])
+            sources: [SourcePosition(source: "socket:s", end: 2, complete: 2)])
         segment.seal(at: time)
         return segment
     }

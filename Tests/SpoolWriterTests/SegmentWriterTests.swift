@@ -29,6 +29,23 @@ import Testing
         #expect((mark.minEventTime, mark.maxEventTime) == (TestSpool.time, TestSpool.time + 9))
     }
 
+    @Test("rows gathered since the last cut are not called durable when those before them are")
+    func restIsNotDurable() throws {
+        let spool = try TestSpool(["writer.chunk_rows": "5"])
+        let recorder = try spool.recorder()
+        let source = Source(name: nil)
+        try take(0..<7, recorder, source)
+        let now = Clock.monotonic()
+        #expect(!recorder.tick(monotonic: now))
+        #expect(recorder.tick(monotonic: now + 110_000_000), "the cut rows are synced after 100 ms")
+        #expect(source.complete == 5)
+        #expect(try spool.mark()?.durableEnd == 6)
+        try take(7..<8, recorder, source)
+        #expect(source.complete == 5)
+        try recorder.finish()
+        #expect(source.complete == 8)
+    }
+
     @Test("the mark never says more than whole chunks that are there, at any moment", arguments: Seeds.take(10))
     func markIsTrue(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)

@@ -1,0 +1,97 @@
+import SpoolFormat
+import SpoolIO
+import SpoolTesting
+import Testing
+
+@testable import spool_writer
+
+/// Files of the spool and of the schemas that are wrong as a whole.
+@Suite struct BadDirectoryTests {
+    @Test("a spool.id that is not ours is refused, and left as it is", arguments: [
+        ("", "the first line must be \"coldpath-spool 1\"; a newer version may have written it"),
+        ("coldpath-spool 2\nwriter w1\n", "the first line must be \"coldpath-spool 1\"; a newer version may have written it"),
+        ("coldpath-spool 1\n", "expected a second and last line \"writer ID\""),
+        ("coldpath-spool 1\nwriter \n", "expected a second and last line \"writer ID\""),
+        ("coldpath-spool 1\nwriter a b\n", "expected a second and last line \"writer ID\""),
+        ("coldpath-spool 1\nwriter w1", "expected a second and last line \"writer ID\""),
+        ("coldpath-spool 1\nwriter w1\nmore\n", "expected a second and last line \"writer ID\""),
+    ])
+    func spoolID(text: String, reason: String) throws {
+        let spool = try TestSpool()
+        try Directory.create(spool.spoolPath)
+        try Bytes.write(Array(text.utf8), to: "\(spool.spoolPath)/spool.id")
+        let error = #expect(throws: SpoolFailure.self) { try spool.recorder() }
+        #expect(error?.description == "\(spool.spoolPath)/spool.id: \(reason)")
+        #expect(try Bytes.text("\(spool.spoolPath)/spool.id") == text)
+    }
+
+    @Test("schemas that are missing, numbered twice or have an impossible default are refused")
+    func schemas() throws {
+        let spool = try TestSpool(schemas: [])
+        func message() -> String { "\(#expect(throws: SchemaError.self) { try spool.recorder() }.map { "\($0)" } ?? "")" }
+        #expect(message() == "\(spool.schemaPath): no file named NNNN_name.sql; give the directory with --schemas")
+        try Bytes.write(Array(TestSpool.ticks.utf8), to: "\(spool.schemaPath)/0001_a.sql")
+        try Bytes.write(Array(TestSpool.ticks.utf8), to: "\(spool.schemaPath)/0001_b.sql")
+        #expect(message() == "\(spool.schemaPath)/0001_b.sql: has the same number as 0001_a.sql")
+        try Directory.remove("\(spool.schemaPath)/0001_b.sql")
+        for (type, literal, reason) in [
+            ("UInt8", "256", "DEFAULT 256: 256 is outside 0 to 255"), ("Decimal(4, 2)", "'x'", "DEFAULT x: \"x\" is not a decimal number"),
+            ("Enum8('a' = 1)", "'b'", "DEFAULT b: \"b\" is not one of a"), ("Bool", "1", "DEFAULT 1: expected true or false, found a number"),
+        ] {
+            let text = TestSpool.ticks.replacing("note String DEFAULT ''", with: "note \(type) DEFAULT \(literal)")
+            try Bytes.write(Array(text.utf8), to: "\(spool.schemaPath)/0001_a.sql")
+            #expect(message() == "schemas: column note: \(reason)")
+        }
+    }
+
+    @Test("defaults are stored by the rules of fields")
+    func defaults() throws {
+        let schema = """
+            CREATE TABLE t (ts DateTime64(9, 'UTC'), a UInt8 DEFAULT 7, b Decimal(9, 2) DEFAULT -1.5, c Enum8('x' = 1, 'y' = 2) DEFAULT 'y',
+            d Nullable(String) DEFAULT 'it', e Date DEFAULT '2026-01-02', f Float64 DEFAULT -0.5, g Bool DEFAULT true,
+            spool_writer String, spool_seq UInt64) PARTITION BY toDate(ts)
+            """
+        let spool = try TestSpool(schemas: [schema])
+        let recorder = try spool.recorder()
+        try recorder.take("{\"table\":\"t\",\"ts\":\(TestSpool.time)}", from: Source(name: nil))
+        try recorder.finish()
+        #expect(try spool.rows("t").map { Array($0[1...7]) } == [[.integer(7), .integer(-150), .integer(2), .text("it"), .integer(20_455), .double(-0.5), .integer(1)]])
+    }
+
+    @Test("every flipped bit of a segment file is seen by the reader that all programs share")
+    func readerSeesFlips() throws {
+        let directory = TemporaryDirectory()
+        let path = directory.file("segment")
+        let whole = try Samples.workedExample().bytes
+        func look(_ bytes: [UInt8]) throws -> String {
+            try Bytes.write(bytes, to: path)
+            let reader: SegmentReader
+            do { reader = try SegmentReader(path: path) } catch { return "header: \(error)" }
+            var offset = reader.start
+            var sequence = reader.header.firstSequence
+            var seen = "\(reader.header)"
+            while true {
+                switch try reader.item(at: offset, limit: UInt64(bytes.count)) {
+                case .chunk(let chunk):
+                    do {
+                        try chunk.header.check(against: reader.header, expecting: sequence)
+                        seen += " \(chunk.header) \(try reader.block(of: chunk).allRows)"
+                    } catch { return "chunk: \(error)" }
+                    offset = chunk.end
+                    sequence = chunk.header.endSequence
+                case .index(let index, _, let end): return end == UInt64(bytes.count) ? "sealed \(seen) \(index)" : "more"
+                case let other: return "not sealed: \(other)"
+                }
+            }
+        }
+        let expected = try look(whole)
+        #expect(expected.hasPrefix("sealed"))
+        for bit in 0..<whole.count * 8 {
+            var flipped = whole
+            flipped[bit / 8] ^= 1 << UInt8(bit % 8)
+            let seen = try look(flipped)
+            #expect(!seen.hasPrefix("sealed"), "bit \(bit): \(seen)")
+        }
+        for count in 0..<whole.count { #expect(try !look(Array(whole[..<count])).hasPrefix("sealed"), "prefix of \(count)") }
+    }
+}
