@@ -8,8 +8,9 @@ The protocol, on a unix stream socket:
   refused. It sends line number D next.
 * `{"accepted":A,"refused":R,"durable":D}` comes as things move on. A and R count the lines of this connection; D is a
   line number as above. A client may forget the lines below D.
-* A writer that was killed may name a D below one that it gave before: the rows are in its spool, but it cannot be sure that
-  they are all. For each line that the client has forgotten it then sends an empty line, which is refused and counts.
+* A writer that was killed may name a D below one that it gave before: refused lines at the end, and lines that had been sent
+  twice, leave no trace in its spool. For each line that the client has forgotten it then sends an empty line, which is
+  refused and counts. (To go on with the next line instead would lose it: the writer knows its number and passes it over.)
 * `{"refused":{"line":L,"table":...,"field":...,"reason":...}}` names a refused line, L counted from 1.
 * `{"error":...}` refuses the connection itself.
 
@@ -51,6 +52,8 @@ class Producer:
         self.durable = 0
         """All lines below this number are durable or were refused."""
         self.reconnects = -1
+        self.stood_in = 0
+        """Empty lines that were sent in the place of forgotten ones."""
         self._path, self._name, self._on_refused = path, name, refused
         self._socket: socket.socket | None = None
         self._greeted = False
@@ -191,6 +194,7 @@ class Producer:
         for _ in again:
             self._sent.pop()
         self._sending = memoryview(b"\n" * forgotten)
+        self.stood_in += forgotten
         self._greeted = True
 
     def _advance(self, durable: int) -> None:

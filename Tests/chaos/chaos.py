@@ -497,7 +497,8 @@ def report(verdict: Verdict, audit: str, tally: Tally, senders: list[Sender], se
     print(f"rounds      {tally.rounds} in {seconds:.0f} s, seed {seed}; moments: "
           + ", ".join(f"{name} {count}" for name, count in sorted(tally.moments.items())))
     print("kills       " + ", ".join(f"{name} {count}" for name, count in sorted(tally.kills.items())) + f"; {sum(tally.kills.values())} in all")
-    print(f"sent        {lines:,} lines by {len(senders)} producers ({reconnects} reconnections), {bad} of them bad and refused")
+    print(f"sent        {lines:,} lines by {len(senders)} producers ({reconnects} reconnections), {bad} of them bad and refused; "
+          f"{sum(sender.producer.stood_in for sender in senders)} empty lines stood in for forgotten ones")
     print(f"found       {verdict.rows:,} rows; {verdict.values:,} sampled values compared")
     print(f"missing     {verdict.missing}")
     print(f"duplicate   {verdict.repeated}")
