@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "demo"))
 
-from pipeline import Pipeline, Trouble, wait_until  # noqa: E402
+from pipeline import Pipeline, Trouble, end_on_signals, wait_until  # noqa: E402
 from send_events import Producer, ProtocolError  # noqa: E402
 
 TICK_SECONDS = 0.01
@@ -300,6 +300,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
+    end_on_signals()
     directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-latency-"))
     pipeline = Pipeline(directory, settings=options.settings.read_text() if options.settings else "")
     try:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -46,6 +47,13 @@ def wait_until(condition: Callable[[], bool], seconds: float, step: float = 0.01
             return False
         time.sleep(step)
     return True
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end this program as Ctrl-C does, through every `finally`: our processes have sessions of their
+    own, and would outlive a closed terminal."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 class Process:

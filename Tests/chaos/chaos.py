@@ -28,7 +28,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
-from pipeline import Pipeline, Process, Trouble, wait_until  # noqa: E402
+from pipeline import Pipeline, Process, Trouble, end_on_signals, wait_until  # noqa: E402
 from send_events import Producer, ProtocolError  # noqa: E402
 
 SETTINGS = """
@@ -520,6 +520,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
+    end_on_signals()
     directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-chaos-"))
     print(f"chaos: {options.rounds} rounds, seed {options.seed}", flush=True)
     started = time.monotonic()
