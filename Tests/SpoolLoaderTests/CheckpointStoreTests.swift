@@ -100,6 +100,7 @@ import Testing
         after.next = 30
         let place = (after.version % 2) * UInt64(Checkpoint.slotBytes)
         let old = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
+        try #require(old.count == Checkpoint.slotBytes)
         for inflight in [nil, inflight] {
             after.inflight = inflight
             let new = after.encode()
@@ -135,6 +136,7 @@ import Testing
         let good = try #require(try peek())
         let place = (good.version % 2) * UInt64(Checkpoint.slotBytes)
         let slot = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
+        try #require(slot.count == Checkpoint.slotBytes)
         let file = try File.openForWriting(path)
         for offset in 0..<400 {
             for bit in 0..<UInt8(8) {

@@ -35,7 +35,7 @@ import Testing
             let lines = try spool.walk()
             let rows = index == 0 ? "3 to 4" : "9 to 10"
             let damaged = lines.filter { $0.hasPrefix("quarantine") }
-            #expect(damaged.count == 1 && damaged[0].hasPrefix("quarantine \(rows): checksum of the data frame differs"), "\(lines)")
+            #expect(damaged.count == 1 && damaged.first?.hasPrefix("quarantine \(rows): checksum of the data frame differs") == true, "\(lines)")
             #expect(lines.filter { !$0.hasPrefix("quarantine") } == clean.filter { $0 != "rows \(rows)" })
         }
     }
