@@ -119,6 +119,7 @@ import Testing
     @Test func aCrashWithinTheVeryFirstSlotLeavesANewCheckpoint() throws {
         _ = try open()
         let bytes = try File.openForReading(path).read(2 * Checkpoint.slotBytes, at: 0)
+        try #require(bytes.count == 2 * Checkpoint.slotBytes)
         for size in 0..<2 * Checkpoint.slotBytes where size % 97 == 0 || (Checkpoint.slotBytes..<Checkpoint.slotBytes + 250).contains(size) {
             let file = try File.openForWriting(path)
             try file.truncate(to: 0)
