@@ -199,7 +199,7 @@ class Pipeline:
             "--schemas": ["--schemas", SCHEMAS],
         }
         needed = {
-            "run": ("--spool", "--checkpoints", "--url"), "ls": ("--spool", "--checkpoints"), "audit": ("--spool", "--url"),
+            "run": ("--spool", "--checkpoints", "--url"), "ls": ("--spool", "--checkpoints"), "audit": ("--spool", "--checkpoints", "--url"),
             "migrate": ("--schemas", "--url"), "verify": ("--spool",), "cat": ("--spool",),
         }[command]
         options = [part for place in needed for part in places[place]]

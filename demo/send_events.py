@@ -3,13 +3,12 @@
 
 The protocol, on a unix stream socket:
 
-* A client that wants to lose nothing names itself in its first line, `{"client":"NAME","resume":true}`. The answer is
-  `{"client":"NAME","durable":D}`: of all lines that this name ever sent, counted from 0, those below D are durable or were
-  refused. It sends line number D next.
+* A client that wants to lose nothing names itself in its first line, `{"client":"NAME","resume":true,"from":F}`. F is the
+  first line that it can still send, of all lines that this name ever sent, counted from 0; it may have forgotten those that
+  it was told are durable. The answer is `{"client":"NAME","durable":D}`: the lines below D are durable or were refused, and D
+  is at least F. It sends line number D next.
 * `{"accepted":A,"refused":R,"durable":D}` comes as things move on. A and R count the lines of this connection; D is a
-  line number as above. A client may forget the lines below D.
-* A writer that was killed may name a D below one that it gave before: the rows are in its spool, but it cannot be sure that
-  they are all. For each line that the client has forgotten it then sends an empty line, which is refused and counts.
+  line number as above.
 * `{"refused":{"line":L,"table":...,"field":...,"reason":...}}` names a refused line, L counted from 1.
 * `{"error":...}` refuses the connection itself.
 
@@ -36,7 +35,7 @@ SEND_BYTES = 256 * 1024
 
 
 class ProtocolError(Exception):
-    """The writer refuses the connection, for a reason that stays."""
+    """The writer refuses the connection for a reason that stays, or contradicts itself; going on could lose lines."""
 
 
 class Producer:
@@ -86,7 +85,7 @@ class Producer:
             Whether there is a connection.
 
         Raises:
-            ProtocolError: the writer refuses this client.
+            ProtocolError: the writer refuses this client, or asks for lines that it called durable.
         """
         try:
             if self._socket is None:
@@ -125,7 +124,8 @@ class Producer:
             raise
         connection.setblocking(False)
         self._socket = connection
-        self._sending = memoryview(json.dumps({"client": self._name, "resume": True}, separators=(",", ":")).encode() + b"\n")
+        introduction = {"client": self._name, "resume": True, "from": self._first}
+        self._sending = memoryview(json.dumps(introduction, separators=(",", ":")).encode() + b"\n")
         self.reconnects += 1
 
     def _disconnect(self) -> None:
@@ -184,13 +184,13 @@ class Producer:
             self._note_refusal(answer["refused"])
 
     def _resume_at(self, durable: int) -> None:
-        forgotten = max(0, self._first - durable)
+        if durable < self._first:
+            raise ProtocolError(f"the writer asks for line {durable} of {self._name}, and had called those below {self._first} durable")
         self._advance(durable)
-        again = list(itertools.islice(self._sent, max(0, durable - self._first), None))
+        again = list(itertools.islice(self._sent, durable - self._first, None))
         self._unsent.extendleft(reversed(again))
         for _ in again:
             self._sent.pop()
-        self._sending = memoryview(b"\n" * forgotten)
         self._greeted = True
 
     def _advance(self, durable: int) -> None:
@@ -206,9 +206,9 @@ class Producer:
             self._first += 1
 
     def _note_refusal(self, refusal: dict[str, Any]) -> None:
-        """Tell of each refused line once, however often it was sent; the empty ones stand for lines that were durable."""
+        """Tell of each refused line once, however often it was sent."""
         number = refusal["line"] - 1
-        if number >= self._first and number not in self._refused:
+        if number not in self._refused:
             self._refused.add(number)
             self._on_refused(refusal)
 

@@ -67,10 +67,10 @@ public struct Configuration: Sendable {
     public func text(_ key: String) -> String? { values[key]?.text }
     public func required(_ key: String) -> String { value(key).text }
     public func list(_ key: String) -> [String] { required(key).split(separator: ",").map { String($0.filter { $0 != " " }) } }
-    public func count(_ key: String, table: String? = nil) -> Int { Int(value(key, table).text)! }
+    public func count(_ key: String, table: String? = nil) -> Int { checked(Int(value(key, table).text), key) }
     /// Nanoseconds.
-    public func duration(_ key: String, table: String? = nil) -> Int64 { Quantity.duration(value(key, table).text)! }
-    public func bytes(_ key: String, table: String? = nil) -> Int { Int(Quantity.bytes(value(key, table).text)!) }
+    public func duration(_ key: String, table: String? = nil) -> Int64 { checked(Quantity.duration(value(key, table).text), key) }
+    public func bytes(_ key: String, table: String? = nil) -> Int { Int(checked(Quantity.bytes(value(key, table).text), key)) }
 
     private func value(_ key: String, _ table: String? = nil) -> (text: String, origin: Origin) {
         if let table, let own = values[Self.tableKey(table, key)] { return own }
@@ -78,9 +78,17 @@ public struct Configuration: Sendable {
         return value
     }
 
-    private static func tableKey(_ table: String, _ key: String) -> String {
-        "tables.\(table).\(key.split(separator: ".").last!)"
+    /// Values were checked when they were set; the wrong accessor for a key is a mistake in the program.
+    private func checked<Value>(_ value: Value?, _ key: String) -> Value {
+        guard let value else { preconditionFailure("setting \(key) is of another kind") }
+        return value
     }
+
+    private static func tableKey(_ table: String, _ key: String) -> String {
+        "tables.\(table).\(lastPart(key))"
+    }
+
+    private static func lastPart(_ key: String) -> Substring { key.split(separator: ".").last ?? "" }
 
     private mutating func set(_ setting: Setting, _ text: String, _ origin: Origin, key: String? = nil) throws(ConfigFailure) {
         let key = key ?? setting.key
@@ -122,7 +130,7 @@ public struct Configuration: Sendable {
             }
             for name in section.keys.sorted() {
                 guard let setting = Setting.perTable.first(where: { $0.key.hasSuffix(".\(name)") }) else {
-                    let known = Setting.perTable.map { String($0.key.split(separator: ".").last!) }
+                    let known = Setting.perTable.map { Self.lastPart($0.key) }
                     throw ConfigFailure(description: "\(path): tables.\(table).\(name) is not a setting; known: \(known.joined(separator: ", "))")
                 }
                 try set(setting, try Self.text(of: section[name], "tables.\(table).\(name)", path), .file(path), key: Self.tableKey(table, setting.key))

@@ -205,7 +205,7 @@ public final class BlockBuilder {
     /// Completes the row with defaults and makes it part of the block.
     public func finishRow() -> Finish {
         let count = lanes.count
-        let base = lanes.baseAddress!
+        let base = lanes.baseAddress.unsafelyUnwrapped
         for index in 0..<count where base[index].givenInRow != row {
             if base[index].isRequired { return .missing(column: index) }
             base[index].appendDefault()

@@ -113,7 +113,11 @@ extension SQLTokens {
         let name = try takeWord("a column type")
         switch name {
         case "Nullable": return ColumnType(try takeInner(of: name), shape: .nullable)
-        case "Array": return ColumnType(try takeInner(of: name), shape: .array)
+        case "Array":
+            let inner = try takeInner(of: name)
+            // A line of `"",` would become kilobytes a value, and a block beyond all limits.
+            if case .fixedString = inner { throw error("Array of FixedString: use Array(String)") }
+            return ColumnType(inner, shape: .array)
         case "LowCardinality":
             try take("(")
             let inner = try takeType()
@@ -177,7 +181,7 @@ extension SQLTokens {
             try take("(")
             let bytes = try takeInteger()
             try take(")")
-            guard (1...65_535).contains(bytes) else { throw error("FixedString(\(bytes)): 1 to 65535 bytes") }
+            guard (1...4_096).contains(bytes) else { throw error("FixedString(\(bytes)): 1 to 4096 bytes") }
             return .fixedString(bytes: bytes)
         case "Enum8": return .enum8(try takeEnumCases(Int(Int8.min)...Int(Int8.max)))
         case "Enum16": return .enum16(try takeEnumCases(Int(Int16.min)...Int(Int16.max)))

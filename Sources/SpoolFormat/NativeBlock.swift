@@ -25,9 +25,8 @@ public struct NativeBlock {
     private static func decode(
         _ bytes: [UInt8], _ wire: [WireColumn], _ types: [ColumnType]
     ) throws(FormatError) -> (Int, [NativeColumn]) {
-        var result: Result<(Int, [NativeColumn]), FormatError>?
-        bytes.withUnsafeBytes { raw in
-            result = Result { () throws(FormatError) in
+        let result = bytes.withUnsafeBytes { raw in
+            Result { () throws(FormatError) in
                 var reader = ByteReader(raw)
                 let columnCount = try reader.takeVarint()
                 let rowCount = try reader.takeVarint()
@@ -50,7 +49,7 @@ public struct NativeBlock {
                 return (Int(rowCount), columns)
             }
         }
-        return try result!.get()
+        return try result.get()
     }
 
     /// The column with this name.

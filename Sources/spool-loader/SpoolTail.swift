@@ -152,6 +152,22 @@ final class SpoolTail {
             then: TailPosition(segmentNumber: segment.name.number, offset: chunk.end, next: chunk.header.endSequence))
     }
 
+    /// Where the chunk that begins with the sequence stands, or will stand if it is the next one.
+    ///
+    /// - Returns: nil if no chunk begins with it, or what is before it cannot be read.
+    func position(of sequence: UInt64, from start: TailPosition) throws -> TailPosition? {
+        var position = start
+        while true {
+            if position.segmentNumber > 0, position.next == sequence { return position }
+            switch try item(at: position) {
+            case .chunk(let chunk, let segment) where chunk.header.endSequence <= sequence:
+                position = TailPosition(segmentNumber: segment.name.number, offset: chunk.end, next: chunk.header.endSequence)
+            case .move(let next): position = next
+            default: return nil
+            }
+        }
+    }
+
     /// Opens a segment by its number.
     func segment(number: UInt64) throws -> OpenSegment? {
         try segments.first { $0.number == number }.map { try openSegment($0) }

@@ -45,6 +45,8 @@ final class TableLoader {
     private var position: TailPosition
     private var target: TargetTable?
     private var work: Work?
+    /// Nothing was loaded under this checkpoint yet: it may be a new one for rows that were loaded under another.
+    private var isCheckpointNew: Bool
     private var lastSend: Int64?
     private var lastLogged: (text: String, at: Int64) = ("", 0)
     private static let lookAgainAfter: Int64 = 1_000_000_000
@@ -70,6 +72,7 @@ final class TableLoader {
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
         let checkpoint = store.checkpoint
         position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
+        isCheckpointNew = checkpoint.segmentNumber == 0
     }
 
     var checkpoint: Checkpoint { store.checkpoint }
@@ -96,6 +99,7 @@ final class TableLoader {
                 if work == nil { try findWork(now: now) }
                 guard work != nil, status == .ready else { return }
                 if target == nil { return askTarget() }
+                if isCheckpointNew { return askForOlderRows() }
                 try act(now: now)
             }
         } catch let failure as IOFailure {
@@ -210,6 +214,45 @@ final class TableLoader {
             }
             target = found
             succeeded()
+        }
+    }
+
+    /// A lost or forgotten checkpoint must not double what it once counted: if ClickHouse has the spool's first rows without a gap,
+    /// loading goes on behind them.
+    private func askForOlderRows() {
+        guard let first = work?.batch.firstSequence else { return }
+        status = .working
+        let sequence = TableSchema.sequenceColumn
+        server.query(
+            """
+            SELECT count(), uniqExact(\(sequence)), min(\(sequence)), max(\(sequence)) FROM \(quotedIdentifier(table)) \
+            WHERE \(TableSchema.writerColumn) = \(quotedString(store.checkpoint.writer)) AND \(sequence) >= \(first) FORMAT TSV
+            """
+        ) { [self] answer in
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard let found = numbers(inLine: body), found.count == 4 else {
+                return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
+            }
+            isCheckpointNew = false
+            succeeded()
+            if found[0] > 0 { adopt(count: found[0], distinct: found[1], least: found[2], most: found[3], first: first) }
+        }
+    }
+
+    private func adopt(count: UInt64, distinct: UInt64, least: UInt64, most: UInt64, first: UInt64) {
+        do {
+            guard count == distinct, least == first, most - least == count - 1, let next = try tail.position(of: most + 1, from: position)
+            else {
+                return stop(
+                    "the checkpoint is new, but ClickHouse has \(count) rows of this writer, sequences \(least) to \(most), which are not "
+                        + "simply the first of the spool; restore the checkpoint, or see with `spool-loader audit` what is missing")
+            }
+            work = nil
+            try advance(to: next) { $0.rowsLoaded += count }
+            log.notice("the checkpoint is new, but ClickHouse has rows \(least) to \(most) of this writer already; going on behind them")
+        } catch {
+            stop("\(error)")
         }
     }
 

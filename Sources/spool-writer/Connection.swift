@@ -106,7 +106,7 @@ final class Connection {
             inputEnded = true
             return true
         }
-        source = recorder.source(named: name, resume: introduction.resumes)
+        source = recorder.source(named: name, resume: introduction.resumes, from: introduction.from)
         before = (source.accepted, source.refused, source.repeated)
         reported = (0, 0, source.position)
         put("{\"client\":\(RowText.quoted(introduction.client)),\"durable\":\(source.position)}\n")
@@ -177,11 +177,13 @@ extension Refusal {
     }
 }
 
-/// A producer's first line, `{"client":"NAME"}` or `{"client":"NAME","resume":true}`.
+/// A producer's first line, `{"client":"NAME"}` or `{"client":"NAME","resume":true,"from":N}`.
 struct Introduction {
     let client: String
     /// It will send again everything from the position that it is told.
-    let resumes: Bool
+    private(set) var resumes = false
+    /// The first line that it can still send: those before it were told to be durable, and it has forgotten them.
+    private(set) var from: UInt64 = 0
 
     /// - Returns: nil if the line does not begin with `"client"`, so is an event.
     /// - Throws: `Refusal` if it does and is no proper introduction.
@@ -194,19 +196,28 @@ struct Introduction {
         guard NameRule.isSource("socket:\(client)"), !client.isEmpty else {
             throw Refusal("client must be 1 to \(FormatLimits.sourceBytes - 7) printable ASCII characters without spaces")
         }
-        var resumes = false
-        if scanner.taken(0x2C) {
-            let option = try scanner.takeString()
-            guard Self.text(option) == "resume" else { throw Refusal("after \"client\" only \"resume\" can follow") }
+        while scanner.taken(0x2C) {
+            let option = Self.text(try scanner.takeString())
             try scanner.expect(0x3A, "\":\"")
             scanner.skipSpace()
-            guard scanner.takenLiteral("true") || scanner.takenLiteral("false") else { throw Refusal("\"resume\" must be true or false") }
-            resumes = (scanner.position - 1).pointee == UInt8(ascii: "e") && (scanner.position - 2).pointee == UInt8(ascii: "u")
+            switch option {
+            case "resume":
+                if scanner.takenLiteral("true") {
+                    resumes = true
+                } else if !scanner.takenLiteral("false") {
+                    throw Refusal("\"resume\" must be true or false")
+                }
+            case "from":
+                guard let position = try DecimalNumber(from: &scanner).whole(upTo: UInt64(Int64.max)) else {
+                    throw Refusal("\"from\" must be a whole number")
+                }
+                from = position
+            default: throw Refusal("after \"client\" only \"resume\" and \"from\" can follow")
+            }
         }
         try scanner.expect(0x7D, "\"}\"")
         scanner.skipSpace()
         guard scanner.next == nil else { throw scanner.syntax("expected the end of the line") }
-        self.resumes = resumes
     }
 
     private static func text(_ raw: JSONScanner.RawString) -> String {

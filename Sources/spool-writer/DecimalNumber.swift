@@ -164,6 +164,19 @@ struct DecimalNumber {
         return value.isFinite ? value : nil
     }
 
+    /// The nearest 32-bit float, rounded once; nil if it is beyond the largest.
+    var float: Float? {
+        if short < 1 << 24, long == nil, exponent >= -10, exponent <= 10 {
+            let power = Float(Self.powers[abs(exponent)])
+            let magnitude = exponent < 0 ? Float(short) / power : Float(short) * power
+            return isNegative ? -magnitude : magnitude
+        }
+        var copy = Array(text)
+        copy.append(0)
+        let value = copy.withUnsafeBytes { strtof($0.assumingMemoryBound(to: CChar.self).baseAddress.unsafelyUnwrapped, nil) }
+        return value.isFinite ? value : nil
+    }
+
     private static let powers: [Double] = [
         1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
     ]

@@ -100,17 +100,19 @@ struct EventParser {
     /// The value of the line's `"table"`, wherever it stands; the line is not changed.
     ///
     /// - Throws: `Refusal` if it is no JSON object, or names no table.
-    func tableName(_ line: UnsafeRawBufferPointer) throws(Refusal) -> String {
+    mutating func tableName(_ line: UnsafeRawBufferPointer) throws(Refusal) -> String {
         var scanner = JSONScanner(line)
         guard scanner.taken(0x7B) else { throw scanner.syntax("expected an object {...}") }
         if !scanner.taken(0x7D) {
             repeat {
-                let key = try scanner.takeString()
+                var key = try scanner.takeString()
+                if key.hasEscapes { key = try decoded(key, scanner) }
                 try scanner.expect(0x3A, "\":\"")
                 if key.count == 5, memcmp(key.bytes, "table", 5) == 0 {
                     scanner.skipSpace()
                     guard scanner.next == 0x22 else { throw Refusal("\"table\" must be a string", field: "table") }
-                    let value = try scanner.takeString()
+                    var value = try scanner.takeString()
+                    if value.hasEscapes { value = try decoded(value, scanner) }
                     return String(decoding: UnsafeBufferPointer(start: value.bytes, count: value.count), as: UTF8.self)
                 }
                 try scanner.skipValue()

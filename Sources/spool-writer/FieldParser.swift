@@ -50,9 +50,9 @@ struct FieldParser {
         switch lane.pointee.kind {
         case .float64: lane.pointee.values.append(try takeDouble(&scanner))
         case .float32:
-            let wide = try takeDouble(&scanner)
-            let value = Float(wide)
-            guard value.isFinite else { throw Refusal("\(wide) is beyond the range of Float32") }
+            try Self.expectNumber(scanner, "a number")
+            let number = try DecimalNumber(from: &scanner)
+            guard let value = number.float else { throw Refusal("\(Self.shown(number.text)) is beyond the range of Float32") }
             lane.pointee.values.append(value)
         case .dateTime64: lane.pointee.values.append(try takeTime(&scanner))
         case .string: try takeString(&scanner, into: lane)

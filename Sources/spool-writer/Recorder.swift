@@ -79,13 +79,15 @@ final class Recorder {
     ///
     /// - Parameter resume: the producer will send again everything from the position that it is told; what of that is in
     ///   the spool already is then passed over. Otherwise its next line is a new one.
-    func source(named name: String, resume: Bool) -> Source {
+    /// - Parameter from: with `resume`, the first position that the producer can still send: a crash can set back how much
+    ///   the spool remembers as complete, though never what is in it.
+    func source(named name: String, resume: Bool, from: UInt64 = 0) -> Source {
         let source = namedSources[name] ?? Source(name: name)
         namedSources[name] = source
         if source.complete < source.position { commit() }
         let known = max(source.complete, tables.reduce(0) { max($0, $1.segments.positions.complete(name)) })
         let highest = max(source.position, tables.reduce(0) { max($0, $1.segments.positions.end(name)) })
-        source.position = resume ? known : highest
+        source.position = resume ? max(known, from) : highest
         source.resumeLimit = highest
         return source
     }

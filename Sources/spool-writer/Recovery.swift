@@ -42,6 +42,7 @@ struct Recovery {
     let now: Int64
     private var result = RecoveredTable()
     private var mark: DurableMark?
+    private var isMarkDamaged = false
 
     /// - Returns: where to go on. The newest segment is sealed, or left untouched because it is damaged.
     static func run(spool: SpoolDirectory, table: String, now: Int64) throws(RecoveryFailure) -> RecoveredTable {
@@ -71,6 +72,7 @@ struct Recovery {
             mark = try spool.mark(of: table)
         } catch let error as FormatError {
             if error.needsNewerVersion { throw RecoveryFailure.refused("\(table)/\(DurableMark.fileName): \(error)") }
+            isMarkDamaged = true
             note(alert: true, "\(table)/\(DurableMark.fileName): \(error); recovering from the segments alone")
         }
         if let mark {
@@ -82,6 +84,11 @@ struct Recovery {
             result.nextSequence = mark.durableEnd
         }
         guard let newest = try spool.segments(of: table).last else {
+            if mark == nil, isMarkDamaged {
+                throw RecoveryFailure.refused(
+                    "\(table): the durable mark is damaged and there is no segment, so nobody knows which sequences were used; "
+                        + "restore either, or begin a new spool")
+            }
             if let mark, mark.durableEnd > mark.segmentFirstSequence, !mark.isSealed {
                 declareLoss(from: mark.segmentFirstSequence, "\(table): segment \(mark.segment) is gone")
             }
@@ -106,6 +113,11 @@ struct Recovery {
             reader = try SegmentReader(file: file)
         } catch let error as FormatError {
             if error.needsNewerVersion { throw RecoveryFailure.refused("\(table)/\(name): \(error)") }
+            guard mark != nil else {
+                throw RecoveryFailure.refused(
+                    "\(table)/\(name): \(error), and there is no durable mark, so nobody knows which sequences were used; restore "
+                        + "either, or begin a new spool")
+            }
             note(alert: true, "\(table)/\(name): segment header: \(error); left as it is")
             setAside(validEnd: name.firstSequence, "\(table)/\(name)")
             return

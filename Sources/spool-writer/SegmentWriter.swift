@@ -26,6 +26,9 @@ final class SegmentWriter {
         let headerBytes: Int
     }
 
+    /// Chunks after which a segment is sealed, well below what an index can list.
+    private static let segmentChunks = FormatLimits.segmentChunks / 10
+
     let schema: TableSchema
     let spool: SpoolDirectory
     let segmentBytes: Int
@@ -178,7 +181,9 @@ final class SegmentWriter {
         }
         // Also after a mark could not be written: what is durable must not wait for the next rows to be seen.
         if isUnpublished, let active { try publish(active, now: now, sealed: false, durably: false) }
-        if let active, active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge, !active.entries.isEmpty {
+        if let active, !active.entries.isEmpty,
+            active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge || active.entries.count >= Self.segmentChunks
+        {
             try seal(now: now)
         }
     }

@@ -65,8 +65,8 @@ extension SpoolWriter {
             discussion: """
                 Each line is one event, {"table":"orders",...}. Answers on the same connection: \
                 {"accepted":A,"refused":R,"durable":D} as things move on, and {"refused":{"line":L,"table":...,"field":...,"reason":...}} \
-                for each refused line. A producer whose first line is {"client":"NAME","resume":true} is told up to which line it is \
-                durable, and sends again from there.
+                for each refused line. A producer whose first line is {"client":"NAME","resume":true,"from":N}, N being the first line that it \
+                still has, is told up to which line it is durable, and sends again from there.
                 """)
         @OptionGroup var common: CommonOptions
         @Option(help: ArgumentHelp("Path of the unix socket.", valueName: "path"))

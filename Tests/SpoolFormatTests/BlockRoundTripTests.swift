@@ -18,6 +18,7 @@ import Testing
             let type = try! ColumnType(text)
             columns.append(Column(name: "c\(columns.count)", type: type))
             columns.append(Column(name: "c\(columns.count)", type: ColumnType(type.scalar, shape: .nullable)))
+            if case .fixedString = type.scalar { continue }
             columns.append(Column(name: "c\(columns.count)", type: ColumnType(type.scalar, shape: .array)))
         }
         return TableSchema(table: "every", columns: columns, eventTimeColumn: 0, partitionRule: .day, retention: nil)

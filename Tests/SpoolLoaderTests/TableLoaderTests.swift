@@ -66,6 +66,42 @@ import Testing
         for insert in server.inserts { #expect(insert.partitions.count == 1) }
     }
 
+    @Test func aNewCheckpointDoesNotLoadTwiceWhatIsThere() throws {
+        let server = FakeClickHouse()
+        let first = try spool()
+        #expect(try LoaderBench(first, server).run())
+        let sent = server.inserts.count
+        try first.chunk(3)
+        try first.seal()
+        // The checkpoints are lost.
+        for name in try Directory.list("\(first.checkpoints)/\(TestSpool.writer)") {
+            try Directory.remove("\(first.checkpoints)/\(TestSpool.writer)/\(name)")
+        }
+        let bench = try LoaderBench(first, server)
+        #expect(bench.run())
+        #expect(bench.stopReason == nil)
+        #expect(server.holdsOnce(1..<12), "\(server.copies)")
+        #expect(server.inserts.count == sent + 1)
+        #expect(bench.checkpoint.next == 12 && bench.checkpoint.rowsLoaded == 11)
+    }
+
+    @Test func aNewCheckpointStopsWhereRowsAreThereInAnotherWay() throws {
+        let server = FakeClickHouse()
+        let spool = try spool()
+        #expect(try LoaderBench(spool, server).run())
+        server.change { $0.copies[2] = nil }
+        for name in try Directory.list("\(spool.checkpoints)/\(TestSpool.writer)") {
+            try Directory.remove("\(spool.checkpoints)/\(TestSpool.writer)/\(name)")
+        }
+        let bench = try LoaderBench(spool, server)
+        #expect(bench.run())
+        #expect(
+            bench.stopReason
+                == "the checkpoint is new, but ClickHouse has 7 rows of this writer, sequences 1 to 8, which are not simply the first of the "
+                + "spool; restore the checkpoint, or see with `spool-loader audit` what is missing")
+        #expect(server.copies.count == 7)
+    }
+
     @Test func rowsThatComeLaterAreLoadedLater() throws {
         let server = FakeClickHouse()
         let spool = try spool()

@@ -76,7 +76,7 @@ import Testing
             Array(text.utf8).withUnsafeBytes { raw in
                 do throws(Refusal) {
                     guard let parsed = try Introduction(raw) else { return "event" }
-                    return "\(parsed.client) \(parsed.resumes)"
+                    return "\(parsed.client) \(parsed.resumes)" + (parsed.from > 0 ? " from \(parsed.from)" : "")
                 } catch {
                     return error.reason
                 }
@@ -93,7 +93,11 @@ import Testing
             (#"{"client":7}"#, #"not JSON: expected a string at column 11, found "7""#),
             (#"{"client":"e"} x"#, #"not JSON: expected the end of the line at column 16, found "x""#),
             (#"{"client":"e","resume":"yes"}"#, "\"resume\" must be true or false"),
-            (#"{"client":"e","resume":true,"x":1}"#, #"not JSON: expected "}" at column 28, found ",""#),
+            (#"{"client":"e","resume":true,"from":17}"#, "e true from 17"), (#"{"client":"e","from":17,"resume":true}"#, "e true from 17"),
+            (#"{"client":"e","resume":true,"from":-1}"#, "\"from\" must be a whole number"),
+            (#"{"client":"e","resume":true,"from":1.5}"#, "\"from\" must be a whole number"),
+            (#"{"client":"e","resume":true,"from":9223372036854775808}"#, "\"from\" must be a whole number"),
+            (#"{"client":"e","resume":true,"x":1}"#, #"after "client" only "resume" and "from" can follow"#),
         ] {
             #expect(parse(line) == expected, "\(line)")
         }

@@ -194,6 +194,18 @@ import Testing
         #expect(try Bytes.read(try spool.newest()) == damaged)
     }
 
+    @Test("where nobody knows which sequences were used, the table is refused")
+    func unknownSequences() throws {
+        let (headerAndMark, _) = try crashed()
+        try flip(try headerAndMark.newest(), at: 30)
+        try Directory.remove(headerAndMark.markPath)
+        #expect(throws: RecoveryFailure.self) { _ = try headerAndMark.recover() }
+        let (markAlone, _) = try crashed()
+        try flip(markAlone.markPath, at: 40)
+        try Directory.remove(try markAlone.newest())
+        #expect(throws: RecoveryFailure.self) { _ = try markAlone.recover() }
+    }
+
     @Test("bytes after the index are left as they are, with an alert")
     func afterIndex() throws {
         let (spool, _) = try crashed()

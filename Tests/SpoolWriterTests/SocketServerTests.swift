@@ -113,7 +113,7 @@ import Testing
         for (line, answer) in [
             (#"{"client":""}"#, #"{"error":"client must be 1 to 121 printable ASCII characters without spaces"}"#),
             (#"{"client":"a","resume":1}"#, #"{"error":"\"resume\" must be true or false"}"#),
-            (#"{"client":"a","other":true}"#, #"{"error":"after \"client\" only \"resume\" can follow"}"#),
+            (#"{"client":"a","other":true}"#, #"{"error":"after \"client\" only \"resume\" and \"from\" can follow"}"#),
         ] {
             let client = try writer.connect()
             try client.send(line + "\n" + lines(0..<1))

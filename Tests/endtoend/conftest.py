@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "demo"))
+pytest.register_assert_rewrite("checks")
 
 from pipeline import Pipeline  # noqa: E402
 

@@ -73,6 +73,10 @@ final class FakeClickHouse: Sendable {
         if sql.hasPrefix("SELECT kind") { return .ok(describe()) }
         let range = (number(after: "spool_seq >= ", in: sql) ?? 0)..<(number(after: "spool_seq < ", in: sql) ?? .max)
         let found = table.withLock { $0.copies.filter { range.contains($0.key) && $0.value > 0 } }
+        if sql.hasPrefix("SELECT count(), uniqExact(spool_seq), min") {
+            let keys = found.keys.sorted()
+            return .ok("\(found.values.reduce(0, +))\t\(found.count)\t\(keys.first ?? 0)\t\(keys.last ?? 0)\n")
+        }
         if sql.hasPrefix("SELECT count(), uniqExact") { return .ok("\(found.values.reduce(0, +))\t\(found.count)\n") }
         if sql.hasPrefix("SELECT intDiv") { return .ok(buckets(found)) }
         if sql.hasSuffix("FORMAT RowBinary") {
