@@ -11,7 +11,7 @@ import Testing
     private var path: String { "\(home.path)/w1/fills.checkpoint" }
     private var quarantinePath: String { "\(home.path)/w1/fills.quarantine" }
 
-    private func open() throws -> CheckpointStore { try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
+    private func open() throws -> CheckpointStore { try openedAgain { try CheckpointStore(directory: home.path, writer: "w1", table: "fills") } }
     private func peek() throws -> Checkpoint? { try CheckpointStore.peek(directory: home.path, writer: "w1", table: "fills") }
 
     private func save(_ store: CheckpointStore, next: UInt64, inflight: InflightBatch? = nil) throws {
@@ -62,7 +62,7 @@ import Testing
     @Test func aSecondHolderIsRefused() throws {
         let store = try open()
         #expect(
-            complaint { _ = try open() }
+            complaint { _ = try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
                 == "HOME/w1/fills.lock: another loader has this checkpoint; stop it, or use other --checkpoints")
         try save(store, next: 5)
         #expect(try peek()?.epoch == 1)
@@ -100,6 +100,7 @@ import Testing
         after.next = 30
         let place = (after.version % 2) * UInt64(Checkpoint.slotBytes)
         let old = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
+        try #require(old.count == Checkpoint.slotBytes)
         for inflight in [nil, inflight] {
             after.inflight = inflight
             let new = after.encode()
@@ -118,7 +119,8 @@ import Testing
     @Test func aCrashWithinTheVeryFirstSlotLeavesANewCheckpoint() throws {
         _ = try open()
         let bytes = try File.openForReading(path).read(2 * Checkpoint.slotBytes, at: 0)
-        for size in 0..<2 * Checkpoint.slotBytes where size % 7 == 0 || size > 2 * Checkpoint.slotBytes - 3 {
+        try #require(bytes.count == 2 * Checkpoint.slotBytes)
+        for size in 0..<2 * Checkpoint.slotBytes where size % 97 == 0 || (Checkpoint.slotBytes..<Checkpoint.slotBytes + 250).contains(size) {
             let file = try File.openForWriting(path)
             try file.truncate(to: 0)
             try file.write(Array(bytes[..<size]), at: 0)
@@ -135,6 +137,7 @@ import Testing
         let good = try #require(try peek())
         let place = (good.version % 2) * UInt64(Checkpoint.slotBytes)
         let slot = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
+        try #require(slot.count == Checkpoint.slotBytes)
         let file = try File.openForWriting(path)
         for offset in 0..<400 {
             for bit in 0..<UInt8(8) {

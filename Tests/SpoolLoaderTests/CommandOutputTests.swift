@@ -98,7 +98,7 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
                 {"table":"trades","ts":"2026-01-02T03:04:05.000000000Z","symbol":"BTC","px":1.5,"note":"plain","tags":[1,2],"spool_writer":"test-1","spool_seq":1}
                 """)
         let rows = try lines.map { try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]) }
-        #expect(rows.map { $0["spool_seq"] as? Int } == [1, 2, 3, 4])
+        try #require(rows.map { $0["spool_seq"] as? Int } == [1, 2, 3, 4])
         #expect(rows[1]["note"] as? String == "two\nlines\r\nand a \\ and \"\u{301}")
         #expect(rows[2]["note"] is NSNull && rows[2]["px"] as? Double == 1e300)
     }
@@ -107,7 +107,7 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         let result = try run("cat", spool(), ["trades", "--format", "csv"])
         let records = csv(result.output)
         #expect(records.first == ["ts", "symbol", "px", "note", "tags", "spool_writer", "spool_seq"])
-        #expect(records.map(\.count) == [7, 7, 7, 7, 7])
+        try #require(records.map(\.count) == [7, 7, 7, 7, 7])
         #expect(records[2][1] == "say \"hi\", ok")
         #expect(Array(records[2][3].utf8) == Array("two\nlines\r\nand a \\ and \"\u{301}".utf8))
         #expect(records[1][4] == "[1,2]" && records[3][3] == "")

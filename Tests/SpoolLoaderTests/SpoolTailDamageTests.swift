@@ -35,7 +35,7 @@ import Testing
             let lines = try spool.walk()
             let rows = index == 0 ? "3 to 4" : "9 to 10"
             let damaged = lines.filter { $0.hasPrefix("quarantine") }
-            #expect(damaged.count == 1 && damaged[0].hasPrefix("quarantine \(rows): checksum of the data frame differs"), "\(lines)")
+            #expect(damaged.count == 1 && damaged.first?.hasPrefix("quarantine \(rows): checksum of the data frame differs") == true, "\(lines)")
             #expect(lines.filter { !$0.hasPrefix("quarantine") } == clean.filter { $0 != "rows \(rows)" })
         }
     }
@@ -48,6 +48,7 @@ import Testing
         for offset in chunk.offset..<chunk.dataOffset {
             try spool.flip(spool.path(of: segment), at: offset)
             let lines = try spool.walk()
+            try #require(lines.count > 2)
             #expect(lines[2].hasPrefix("quarantine 3 to 4: "), "offset \(offset - chunk.offset): \(lines)")
             #expect(lines.filter { !$0.hasPrefix("quarantine") } == clean.filter { $0 != "rows 3 to 4" }, "offset \(offset - chunk.offset)")
             try spool.flip(spool.path(of: segment), at: offset)
@@ -70,6 +71,7 @@ import Testing
         let end = try #require(try spool.chunks(of: segment).last?.end)
         try spool.flip(spool.path(of: segment), at: end + 30)
         let lines = try spool.walk()
+        try #require(lines.count > 4)
         #expect(lines[4].hasPrefix("quarantine no rows: checksum of the index frame differs"), "\(lines)")
         #expect(lines.filter { !$0.hasPrefix("quarantine") } == clean.filter { $0 != "segment 2 from 7" })
     }
@@ -186,13 +188,14 @@ import Testing
         for offset in [0, 4, 8, 12, 16, 30, start - 1] {
             try spool.flip(path(spool, 0), at: offset)
             let lines = try spool.walk(settled: true)
+            try #require(lines.count > 2)
             #expect(lines[0] == "segment 1 from 1" && lines[1].hasPrefix("quarantine 1 to 6: segment header: "), "\(lines)")
             #expect(lines[2...] == clean[5...])
             try spool.flip(path(spool, 0), at: offset)
         }
         try spool.truncate(path(spool, 0), to: 30)
         #expect(try spool.walk() == ["segment 1 from 1", "wait: trades/\(spool.segments()[0]): its header is not complete: still being copied, or cut short"])
-        #expect(try spool.walk(settled: true)[1].hasPrefix("quarantine 1 to 6: segment header: needs "))
+        #expect(try spool.walk(settled: true).contains { $0.hasPrefix("quarantine 1 to 6: segment header: needs ") })
     }
 
     @Test func aDamagedHeaderOfTheLastSegmentStopsTheTable() throws {

@@ -30,6 +30,7 @@ import Testing
         let server = FakeClickHouse()
         let spool = try spool()
         #expect(try LoaderBench(spool, server).run())
+        try #require(server.inserts.count == 2)
         let segment = try spool.segments()[0]
         let chunks = try spool.chunks(of: segment)
         let bytes = try spool.bytes(of: spool.path(of: segment))

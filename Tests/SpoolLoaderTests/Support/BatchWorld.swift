@@ -73,6 +73,10 @@ struct BatchWorld: Hashable {
     }
 
     mutating func apply(_ event: Event) {
+        guard events.contains(event) else {
+            violation = "\(event) cannot happen in state \(machine.state)"
+            return
+        }
         if event.isFault { faultsLeft -= 1 }
         switch event {
         case .send: attempt { world in world.execute() } then: { $0.sendSucceeded() }
