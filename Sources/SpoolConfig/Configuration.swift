@@ -131,9 +131,12 @@ public struct Configuration: Sendable {
             for name in section.keys.sorted() {
                 guard let setting = Setting.perTable.first(where: { $0.key.hasSuffix(".\(name)") }) else {
                     let known = Setting.perTable.map { Self.lastPart($0.key) }
-                    throw ConfigFailure(description: "\(path): tables.\(table).\(name) is not a setting; known: \(known.joined(separator: ", "))")
+                    throw ConfigFailure(
+                        description: "\(path): tables.\(table).\(name) is not a setting; known: \(known.joined(separator: ", "))")
                 }
-                try set(setting, try Self.text(of: section[name], "tables.\(table).\(name)", path), .file(path), key: Self.tableKey(table, setting.key))
+                try set(
+                    setting, try Self.text(of: section[name], "tables.\(table).\(name)", path), .file(path),
+                    key: Self.tableKey(table, setting.key))
             }
         }
     }

@@ -40,13 +40,19 @@ public struct Setting: Sendable {
         case .path: return text.isEmpty ? "a path, not an empty text" : nil
         case .choice(let choices): return choices.contains(text) ? nil : "one of \(choices.joined(separator: ", "))"
         case .count(let range):
-            guard let value = Int(text), range.contains(value) else { return "a whole number from \(range.lowerBound) to \(range.upperBound)" }
+            guard let value = Int(text), range.contains(value) else {
+                return "a whole number from \(range.lowerBound) to \(range.upperBound)"
+            }
             return nil
         case .duration(let range):
-            guard let value = Quantity.duration(text), range.contains(value) else { return "a duration such as \(fallback ?? "200ms") (ns, us, ms, s, m, h, d)" }
+            guard let value = Quantity.duration(text), range.contains(value) else {
+                return "a duration such as \(fallback ?? "200ms") (ns, us, ms, s, m, h, d)"
+            }
             return nil
         case .bytes(let range):
-            guard let value = Quantity.bytes(text), range.contains(value) else { return "a size such as \(fallback ?? "64MiB"), \(range.lowerBound) to \(range.upperBound) bytes" }
+            guard let value = Quantity.bytes(text), range.contains(value) else {
+                return "a size such as \(fallback ?? "64MiB"), \(range.lowerBound) to \(range.upperBound) bytes"
+            }
             return nil
         }
     }

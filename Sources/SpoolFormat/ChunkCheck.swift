@@ -54,7 +54,8 @@ public enum ChunkCheck {
             let time = Int64(truncatingIfNeeded: times.integer(row))
             range = (min(range.min, time), max(range.max, time))
             guard segment.partitionRule.partition(of: time) == header.partition else {
-                throw .malformed("row \(row) is of partition \(segment.partitionRule.partition(of: time)), the chunk of \(header.partition)")
+                throw .malformed(
+                    "row \(row) is of partition \(segment.partitionRule.partition(of: time)), the chunk of \(header.partition)")
             }
         }
         guard range.min == header.minEventTime, range.max == header.maxEventTime else {

@@ -146,9 +146,11 @@ public struct NativeColumn {
         let offset = values + element * width
         switch type.scalar {
         case .uint(let bits):
-            return bits == 8 ? Int128(load(offset) as UInt8)
-                : bits == 16 ? Int128(load(offset) as UInt16)
-                : bits == 32 ? Int128(load(offset) as UInt32) : Int128(load(offset) as UInt64)
+            return bits == 8
+                ? Int128(load(offset) as UInt8)
+                : bits == 16
+                    ? Int128(load(offset) as UInt16)
+                    : bits == 32 ? Int128(load(offset) as UInt32) : Int128(load(offset) as UInt64)
         case .bool: return Int128(load(offset) as UInt8)
         case .date: return Int128(load(offset) as UInt16)
         case .dateTime: return Int128(load(offset) as UInt32)

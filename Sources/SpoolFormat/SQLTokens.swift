@@ -124,7 +124,10 @@ struct SQLTokens {
                 index += 1
             case " ", "\t", "\r": index += 1
             case "-" where at(index + 1) == "-":
-                while let other = at(index), other != "\n" { _ = other; index += 1 }
+                while let other = at(index), other != "\n" {
+                    _ = other
+                    index += 1
+                }
             case "/" where at(index + 1) == "*":
                 index += 2
                 while !(at(index) == "*" && at(index + 1) == "/") {

@@ -86,14 +86,17 @@ struct BatchPlanner {
         func fail(_ why: String) -> CommandFailure {
             CommandFailure(
                 "\(tail.table): the batch in flight, rows \(inflight.firstSequence) to \(inflight.endSequence - 1), cannot be read "
-                    + "again from segment \(inflight.segmentNumber): \(why); whether ClickHouse has it, `spool-loader audit` tells", code: 74)
+                    + "again from segment \(inflight.segmentNumber): \(why); whether ClickHouse has it, `spool-loader audit` tells",
+                code: 74)
         }
         guard let segment = try tail.segment(number: inflight.segmentNumber) else { throw fail("it is not in the spool") }
         var chunks: [LocatedChunk] = []
         var offset = inflight.fromOffset
         var sequence = inflight.firstSequence
         while offset < inflight.toOffset {
-            guard case .chunk(let chunk) = try segment.reader.item(at: offset, limit: inflight.toOffset) else { throw fail("no chunk at \(offset)") }
+            guard case .chunk(let chunk) = try segment.reader.item(at: offset, limit: inflight.toOffset) else {
+                throw fail("no chunk at \(offset)")
+            }
             do throws(FormatError) {
                 try chunk.header.check(against: segment.reader.header, expecting: sequence)
             } catch {

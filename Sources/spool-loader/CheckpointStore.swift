@@ -39,7 +39,8 @@ final class CheckpointStore {
 
     /// Notes a range that is passed over. When this returns it is durable.
     func quarantine(_ range: Range<UInt64>, segment: SegmentName, offset: UInt64, bytes: UInt64, reason: String) throws(IOFailure) {
-        let line = "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason.split(whereSeparator: \.isNewline).joined(separator: " "))\n"
+        let line =
+            "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason.split(whereSeparator: \.isNewline).joined(separator: " "))\n"
         let list = try File.openForWriting(quarantinePath)
         let size = try list.size()
         // A crash may have left a line without its end.

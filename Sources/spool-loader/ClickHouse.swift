@@ -126,7 +126,8 @@ final class ClickHouse {
             "min_insert_block_size_bytes": "\(Self.squashBytes)",
             "max_insert_block_size": "\(Self.squashRows)",
         ]
-        let request = request(parameters, headers: ["Content-Encoding: lz4", "Content-Type: application/octet-stream"], body: body, Self.maxInsertAnswer)
+        let request = request(
+            parameters, headers: ["Content-Encoding: lz4", "Content-Type: application/octet-stream"], body: body, Self.maxInsertAnswer)
         http.start(request) { result in
             let answer = ServerAnswer(result)
             // An insert has nothing to say: any text is an error that came after the status line.

@@ -132,7 +132,9 @@ final class HTTPClient {
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_URL_MALFORMAT,
             CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
             return transfer.isUntouched ? .unreachable(text) : .broken(text)
-        default: return .broken(transfer.isOverlong ? "an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers" : text)
+        default:
+            return .broken(
+                transfer.isOverlong ? "an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers" : text)
         }
     }
 }
@@ -205,7 +207,8 @@ private final class Transfer {
                 return 0
             }
             let value = line[line.index(after: colon)...].drop(while: \.isWhitespace)
-            answerHeaders[line[..<colon].lowercased()] = String(value[..<(value.lastIndex { !$0.isWhitespace }.map(value.index(after:)) ?? value.startIndex)])
+            answerHeaders[line[..<colon].lowercased()] = String(
+                value[..<(value.lastIndex { !$0.isWhitespace }.map(value.index(after:)) ?? value.startIndex)])
         }
         return count
     }

@@ -32,7 +32,7 @@ final class Loader {
         self.once = once
         self.log = log
         only = Set(tables)
-        spool = try SpoolDirectory.open(configuration.required("spool"))
+        spool = try Self.openSpool(configuration.required("spool"), waiting: !once, log)
         server = try ClickHouse(configuration: configuration, http: http)
         poll = configuration.duration("loader.poll")
         stopDescriptor = cp_stop_signals()
@@ -71,6 +71,21 @@ final class Loader {
             http.wait(milliseconds: waitMilliseconds(), descriptors: [stopDescriptor] + (watcher >= 0 ? [watcher] : []))
             drainWatcher()
             if isStopAsked() { return stop() }
+        }
+    }
+
+    /// Opens the spool; a loader that was started before its writer waits for it.
+    private static func openSpool(_ path: String, waiting: Bool, _ log: Logger) throws -> SpoolDirectory {
+        var hasSaidSo = false
+        while true {
+            do throws(SpoolFailure) {
+                return try SpoolDirectory.open(path)
+            } catch {
+                guard waiting, case .notASpool = error else { throw error }
+                if !hasSaidSo { log.notice("waiting: \(error)") }
+                hasSaidSo = true
+                usleep(200_000)
+            }
         }
     }
 

@@ -106,7 +106,7 @@ struct SpoolSurvey {
         // From one segment to the next at most once for each segment.
         while true {
             switch try tail.item(at: position) {
-            case .chunk(let chunk, _): 
+            case .chunk(let chunk, _):
                 // The time is the writer's, from the file: it may be any number.
                 return Double(now.subtractingReportingOverflow(chunk.header.firstIngest).partialValue) / 1_000_000_000
             case .move(let next): position = next

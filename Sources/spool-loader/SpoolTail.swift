@@ -244,7 +244,8 @@ final class SpoolTail {
         var then = TailPosition(segmentNumber: segment.name.number, offset: limit, next: try endSequence(of: segment.name, position))
         if let offset = try segment.reader.resume(after: position.offset, limit: limit) {
             switch try segment.reader.item(at: offset, limit: limit) {
-            case .chunk(let chunk): then = TailPosition(segmentNumber: segment.name.number, offset: offset, next: chunk.header.firstSequence)
+            case .chunk(let chunk):
+                then = TailPosition(segmentNumber: segment.name.number, offset: offset, next: chunk.header.firstSequence)
             case .index(let index, let offset, _):
                 then = TailPosition(segmentNumber: segment.name.number, offset: offset, next: index.trailer.endSequence)
             default: break

@@ -69,7 +69,8 @@ struct TableAudit {
             let range = start..<(start > .max - Self.bucketRows ? .max : start + Self.bucketRows)
             let expected = inventory.rows.intersection(range)
             if bucket.count == bucket.distinct, bucket.count == expected.count, let first = expected.ranges.first,
-                let last = expected.ranges.last, expected.ranges.count == 1, bucket.least == first.lowerBound, bucket.most == last.upperBound - 1
+                let last = expected.ranges.last, expected.ranges.count == 1, bucket.least == first.lowerBound,
+                bucket.most == last.upperBound - 1
             {
                 present.insert(first)
                 continue
@@ -89,8 +90,10 @@ struct TableAudit {
             SequenceSet(try CheckpointStore.quarantined(directory: checkpoints, writer: spool.writer, table: table)))
         absent = absent.subtracting(quarantined)
         var pending = SequenceSet()
-        if let checkpoint = try CheckpointStore.peek(directory: checkpoints, writer: spool.writer, table: table) {
-            pending = absent.intersection(min(checkpoint.next, inventory.end)..<inventory.end)
+        // A loader that has tables of this spool, but not yet this one, has not come to it.
+        let checkpoint = try CheckpointStore.peek(directory: checkpoints, writer: spool.writer, table: table)
+        if let next = checkpoint?.next ?? (Directory.exists("\(checkpoints)/\(spool.writer)") ? 0 : nil) {
+            pending = absent.intersection(min(next, inventory.end)..<inventory.end)
             absent = absent.subtracting(pending)
         }
         let expired = try expired(absent, inventory, target)
@@ -118,7 +121,8 @@ struct TableAudit {
             case .move(let next): position = next
             case .lost(let rows, let then):
                 inventory.rows.insert(rows)
-                inventory.problems.append("rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost in the spool, as a segment's header declares")
+                inventory.problems.append(
+                    "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost in the spool, as a segment's header declares")
                 position = then
             case .damaged(let damage):
                 // Published once, so they count; whether ClickHouse has them shows.

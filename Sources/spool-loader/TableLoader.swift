@@ -45,8 +45,8 @@ final class TableLoader {
     private var position: TailPosition
     private var target: TargetTable?
     private var work: Work?
-    /// Nothing was loaded under this checkpoint yet: it may be a new one for rows that were loaded under another.
-    private var isCheckpointNew: Bool
+    /// Until it was asked, ClickHouse may have rows that the checkpoint does not know of: it may be new, or an old copy.
+    private var mayHaveMoreThere = true
     private var lastSend: Int64?
     private var lastLogged: (text: String, at: Int64) = ("", 0)
     private static let lookAgainAfter: Int64 = 1_000_000_000
@@ -72,7 +72,6 @@ final class TableLoader {
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
         let checkpoint = store.checkpoint
         position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
-        isCheckpointNew = checkpoint.segmentNumber == 0
     }
 
     var checkpoint: Checkpoint { store.checkpoint }
@@ -99,7 +98,7 @@ final class TableLoader {
                 if work == nil { try findWork(now: now) }
                 guard work != nil, status == .ready else { return }
                 if target == nil { return askTarget() }
-                if isCheckpointNew { return askForOlderRows() }
+                if mayHaveMoreThere && store.checkpoint.inflight == nil { return askForMoreRows() }
                 try act(now: now)
             }
         } catch let failure as IOFailure {
@@ -121,7 +120,8 @@ final class TableLoader {
         }
         if let inflight = store.checkpoint.inflight {
             let (batch, body) = try planner.batch(of: inflight)
-            log.notice("rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
+            log.notice(
+                "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
             work = Work(
                 machine: BatchMachine(resuming: batch.rows, attempt: inflight.attempt), batch: batch,
                 body: body, checksum: inflight.checksum)
@@ -140,7 +140,9 @@ final class TableLoader {
             case .other(.damaged(let damage)):
                 try quarantine(damage)
             case .other(.lost(let rows, let then)):
-                log.error("rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
+                log.error(
+                    "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so"
+                )
                 try store.quarantine(
                     rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0,
                     reason: "lost, as the segment's header declares")
@@ -217,9 +219,9 @@ final class TableLoader {
         }
     }
 
-    /// A lost or forgotten checkpoint must not double what it once counted: if ClickHouse has the spool's first rows without a gap,
-    /// loading goes on behind them.
-    private func askForOlderRows() {
+    /// A checkpoint that was lost, or replaced by an old copy, must not double what was loaded since: if ClickHouse has the next
+    /// rows without a gap, loading goes on behind them. Asked once after each start.
+    private func askForMoreRows() {
         guard let first = work?.batch.firstSequence else { return }
         status = .working
         let sequence = TableSchema.sequenceColumn
@@ -234,7 +236,7 @@ final class TableLoader {
             guard let found = numbers(inLine: body), found.count == 4 else {
                 return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
             }
-            isCheckpointNew = false
+            mayHaveMoreThere = false
             succeeded()
             if found[0] > 0 { adopt(count: found[0], distinct: found[1], least: found[2], most: found[3], first: first) }
         }
@@ -245,12 +247,15 @@ final class TableLoader {
             guard count == distinct, least == first, most - least == count - 1, let next = try tail.position(of: most + 1, from: position)
             else {
                 return stop(
-                    "the checkpoint is new, but ClickHouse has \(count) rows of this writer, sequences \(least) to \(most), which are not "
-                        + "simply the first of the spool; restore the checkpoint, or see with `spool-loader audit` what is missing")
+                    "the checkpoint says that sequence \(first) is next, but ClickHouse has \(count) rows of this writer from there on, sequences "
+                        + "\(least) to \(most), and they are not simply the next ones; restore the right checkpoint, or see with "
+                        + "`spool-loader audit` what is missing")
             }
             work = nil
             try advance(to: next) { $0.rowsLoaded += count }
-            log.notice("the checkpoint is new, but ClickHouse has rows \(least) to \(most) of this writer already; going on behind them")
+            log.warning(
+                "ClickHouse has rows \(least) to \(most), of which the checkpoint does not know: it is new, or an old copy; going on behind them"
+            )
         } catch {
             stop("\(error)")
         }
@@ -320,7 +325,8 @@ final class TableLoader {
                 return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
             }
             log.info(
-                "asked for rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1): \(numbers[0]) of \(work.batch.rows) are there")
+                "asked for rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1): \(numbers[0]) of \(work.batch.rows) are there"
+            )
             self.work?.machine.counted(present: numbers[0], distinct: numbers[1], isWhollyExpired: isWhollyExpired(work))
             succeeded()
         }
@@ -358,7 +364,8 @@ final class TableLoader {
 
     private func finish(_ work: Work, loaded: UInt64, expired: UInt64) throws {
         if expired > 0 {
-            log.warning("\(expired) of rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1) are older than the table's TTL: expired")
+            log.warning(
+                "\(expired) of rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1) are older than the table's TTL: expired")
         }
         try advance(to: work.batch.end) {
             $0.rowsLoaded += loaded

@@ -50,7 +50,9 @@ struct TableVerification {
         }
         if let mark, !names.contains(mark.segment) {
             let isPruned = mark.isSealed && names.allSatisfy { $0.number > mark.segmentNumber } && names.isEmpty
-            if isPruned { note(DurableMark.fileName, nil, "names segment \(mark.segment), which is not here any more") } else {
+            if isPruned {
+                note(DurableMark.fileName, nil, "names segment \(mark.segment), which is not here any more")
+            } else {
                 damage(DurableMark.fileName, nil, "names segment \(mark.segment), which is not here")
             }
         }
@@ -72,7 +74,9 @@ struct TableVerification {
         }
         let header = reader.header
         if header.name != name || header.table != table || header.writer != spool.writer {
-            damage(file, 0, "says that it is segment \(header.name) of table \(header.table), writer \(header.writer); the spool is of \(spool.writer)")
+            damage(
+                file, 0,
+                "says that it is segment \(header.name) of table \(header.table), writer \(header.writer); the spool is of \(spool.writer)")
         }
         if header.lostFrom < header.firstSequence {
             damage(file, 0, "declares rows \(header.lostFrom) to \(header.firstSequence - 1) lost")
@@ -140,7 +144,9 @@ struct TableVerification {
     }
 
     /// What stands behind the last chunk of a segment that has no index.
-    private mutating func checkEnd(_ item: SegmentItem, _ file: String, at offset: UInt64, size: UInt64, durable: UInt64, mustBeSealed: Bool) {
+    private mutating func checkEnd(
+        _ item: SegmentItem, _ file: String, at offset: UInt64, size: UInt64, durable: UInt64, mustBeSealed: Bool
+    ) {
         if case .damaged(let error) = item {
             let isTornTail = offset >= durable && !mustBeSealed && !error.needsNewerVersion
             if isTornTail { note(file, offset, "a torn tail: \(error)") } else { damage(file, offset, "\(error)") }
@@ -169,7 +175,9 @@ struct TableVerification {
             if markSequence == nil {
                 damage(DurableMark.fileName, nil, "\(mark.durableBytes) durable bytes end within a chunk of \(name), or behind its end")
             } else if markSequence != mark.durableEnd {
-                damage(DurableMark.fileName, nil, "says that rows before \(mark.durableEnd) are durable; \(name) has those before \(markSequence ?? 0) there")
+                damage(
+                    DurableMark.fileName, nil,
+                    "says that rows before \(mark.durableEnd) are durable; \(name) has those before \(markSequence ?? 0) there")
             }
         }
         return sequence

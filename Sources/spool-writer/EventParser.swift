@@ -214,7 +214,8 @@ func defaultBytes(of column: Column) throws(SchemaError) -> [UInt8] {
     }
     let json = quoted ? RowText.quoted(text) : text
     let schema = TableSchema(
-        table: "defaults", columns: [Column(name: "ts", type: ColumnType(.dateTime64)), Column(name: "value", type: ColumnType(column.type.scalar))],
+        table: "defaults",
+        columns: [Column(name: "ts", type: ColumnType(.dateTime64)), Column(name: "value", type: ColumnType(column.type.scalar))],
         eventTimeColumn: 0, partitionRule: .day, retention: nil)
     let builder = try BlockBuilder(schema: schema, writer: "", parseDefault: { _ in [] })
     var parser = FieldParser()

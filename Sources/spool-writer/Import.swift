@@ -155,7 +155,9 @@ struct LineImporter {
 
     /// The line as an event: with `--table` the table is put before its first field.
     private mutating func event(_ line: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        guard let prefix, let brace = line.firstIndex(of: 0x7B), UnsafeRawBufferPointer(rebasing: line[..<brace]).isBlank else { return line }
+        guard let prefix, let brace = line.firstIndex(of: 0x7B), UnsafeRawBufferPointer(rebasing: line[..<brace]).isBlank else {
+            return line
+        }
         let rest = UnsafeRawBufferPointer(rebasing: line[(brace + 1)...])
         assembled.truncate(to: 0)
         assembled.append(contentsOf: prefix)

@@ -245,7 +245,8 @@ final class Recorder {
         }
         if failure == nil {
             log.critical(
-                "cannot write: \(error); no input is taken, and what was taken is kept in memory and tried again\(error.isNoSpace ? "; make room on the disk" : "")")
+                "cannot write: \(error); no input is taken, and what was taken is kept in memory and tried again\(error.isNoSpace ? "; make room on the disk" : "")"
+            )
         }
         failure = (error, failure?.since ?? monotonic, monotonic + Self.retryDelay)
     }

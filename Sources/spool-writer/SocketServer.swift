@@ -53,6 +53,8 @@ final class SocketServer {
                 try? Directory.removeIfPresent(path)
             }
             let received = serve(polled)
+            // Refusals first: once the lines behind them are durable, a producer that was not told would never hear of them.
+            for connection in connections { connection.sendAnswers() }
             let moved = recorder.tick(monotonic: Clock.monotonic())
             answer(progressed: moved || received > 0)
             if let stopAt {

@@ -48,13 +48,14 @@ import Testing
     }
 
     private func row(_ schema: TableSchema, time: Int64, _ random: inout SeededRandom) -> [Cell] {
-        [.integer(Int128(time))] + schema.columns.dropFirst().map { column in
-            switch column.type.shape {
-            case .plain: return value(column.type.scalar, &random)
-            case .nullable: return random.oneIn(3) ? .null : value(column.type.scalar, &random)
-            case .array: return .array((0..<Int.random(in: 0...4, using: &random)).map { _ in value(column.type.scalar, &random) })
+        [.integer(Int128(time))]
+            + schema.columns.dropFirst().map { column in
+                switch column.type.shape {
+                case .plain: return value(column.type.scalar, &random)
+                case .nullable: return random.oneIn(3) ? .null : value(column.type.scalar, &random)
+                case .array: return .array((0..<Int.random(in: 0...4, using: &random)).map { _ in value(column.type.scalar, &random) })
+                }
             }
-        }
     }
 
     private func block(_ builder: BlockBuilder, first: UInt64) throws -> NativeBlock {
@@ -122,7 +123,8 @@ import Testing
             table: "t",
             columns: [
                 Column(name: "ts", type: ColumnType(.dateTime64)), Column(name: "a", type: ColumnType(.uint(bits: 16)), defaultText: "7"),
-                Column(name: "b", type: ColumnType(.string, shape: .nullable)), Column(name: "c", type: ColumnType(.float64, shape: .array)),
+                Column(name: "b", type: ColumnType(.string, shape: .nullable)),
+                Column(name: "c", type: ColumnType(.float64, shape: .array)),
                 Column(name: "d", type: ColumnType(.int(bits: 8))),
             ], eventTimeColumn: 0, partitionRule: .month, retention: nil)
         let builder = try BlockBuilder(schema: schema, writer: "w") { _ in [7, 0] }
@@ -133,17 +135,22 @@ import Testing
         builder.append(.integer(-1), to: 4)
         #expect(!builder.give(4), "given twice")
         #expect(builder.finishRow() == .finished)
-        #expect(try block(builder, first: 9).allRows == [[.integer(Int128(Samples.time)), .integer(7), .null, .array([]), .integer(-1), .text("w"), .integer(9)]])
+        #expect(
+            try block(builder, first: 9).allRows == [
+                [.integer(Int128(Samples.time)), .integer(7), .null, .array([]), .integer(-1), .text("w"), .integer(9)]
+            ])
         #expect(builder.partition == 202_601)
     }
 
-    @Test("a block that contradicts itself or its segment is malformed", arguments: [
-        ("columns", "4 columns in the block, 3 in the segment header"),
-        ("name", "column px Float64 in the block, py Float64 in the segment header"),
-        ("type", "column px Float64 in the block, px Float32 in the segment header"),
-        ("short", "the block ends within a column"), ("long", "1 bytes after the last column"), ("rows", "0 rows"),
-        ("many", "1000001 rows"), ("varint", "a varint is longer than 64 bits"),
-    ])
+    @Test(
+        "a block that contradicts itself or its segment is malformed",
+        arguments: [
+            ("columns", "4 columns in the block, 3 in the segment header"),
+            ("name", "column px Float64 in the block, py Float64 in the segment header"),
+            ("type", "column px Float64 in the block, px Float32 in the segment header"),
+            ("short", "the block ends within a column"), ("long", "1 bytes after the last column"), ("rows", "0 rows"),
+            ("many", "1000001 rows"), ("varint", "a varint is longer than 64 bits"),
+        ])
     func contradictions(what: String, reason: String) throws {
         let builder = try BlockBuilder(schema: Samples.demo, writer: "w1") { _ in [] }
         #expect(builder.append(row: [.integer(Int128(Samples.time)), .double(1)]) == .finished)
@@ -165,13 +172,15 @@ import Testing
         #expect(throws: FormatError.malformed(reason)) { try NativeBlock(bytes, columns: columns) }
     }
 
-    @Test("values that no writer stores are malformed: a null mark, a Bool or an enum out of range, array ends out of order", arguments: [
-        ("Nullable(UInt8)", [2, 0], "column v: a null mark above 1"), ("Bool", [2], "column v: a Bool above 1"),
-        ("Enum8('a' = 1)", [2], "column v: a value that the enum does not name"),
-        ("Enum16('a' = 1)", [0, 1], "column v: a value that the enum does not name"),
-        ("Array(UInt8)", [255, 255, 0, 0, 0, 0, 0, 0], "column v: array ends out of order"),
-        ("String", [200, 1], "the block ends within a column"),
-    ] as [(String, [UInt8], String)])
+    @Test(
+        "values that no writer stores are malformed: a null mark, a Bool or an enum out of range, array ends out of order",
+        arguments: [
+            ("Nullable(UInt8)", [2, 0], "column v: a null mark above 1"), ("Bool", [2], "column v: a Bool above 1"),
+            ("Enum8('a' = 1)", [2], "column v: a value that the enum does not name"),
+            ("Enum16('a' = 1)", [0, 1], "column v: a value that the enum does not name"),
+            ("Array(UInt8)", [255, 255, 0, 0, 0, 0, 0, 0], "column v: array ends out of order"),
+            ("String", [200, 1], "the block ends within a column"),
+        ] as [(String, [UInt8], String)])
     func badValues(type: String, value: [UInt8], reason: String) {
         let block = [1, 1, 1, UInt8(ascii: "v"), UInt8(type.utf8.count)] + Array(type.utf8) + value
         #expect(throws: FormatError.malformed(reason)) { try NativeBlock(block, columns: [WireColumn(name: "v", type: type)]) }

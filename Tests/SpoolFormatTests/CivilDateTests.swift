@@ -63,11 +63,13 @@ import Testing
         #expect(PartitionRule.month.partition(of: 0) == 197_001)
     }
 
-    @Test("RFC 3339 has nine digits and Z", arguments: [
-        (0, "1970-01-01T00:00:00.000000000Z"), (-1, "1969-12-31T23:59:59.999999999Z"),
-        (951_827_696_000_000_007, "2000-02-29T12:34:56.000000007Z"),
-        (Int64.max, "2262-04-11T23:47:16.854775807Z"), (Int64.min, "1677-09-21T00:12:43.145224192Z"),
-    ])
+    @Test(
+        "RFC 3339 has nine digits and Z",
+        arguments: [
+            (0, "1970-01-01T00:00:00.000000000Z"), (-1, "1969-12-31T23:59:59.999999999Z"),
+            (951_827_696_000_000_007, "2000-02-29T12:34:56.000000007Z"),
+            (Int64.max, "2262-04-11T23:47:16.854775807Z"), (Int64.min, "1677-09-21T00:12:43.145224192Z"),
+        ])
     func text(time: Int64, text: String) {
         #expect(rfc3339(time) == text)
     }
@@ -76,9 +78,12 @@ import Testing
         CivilDate.nanoseconds(ofDay: CivilDate(year: year, month: month, day: day).daysSinceEpoch)
     }
 
-    @Test("a row expires when its retention has passed, never a day earlier", arguments: [
-        (90, Retention.Unit.day), (1, .month), (6, .month), (1, .year), (7, .year), (3, .week), (48, .hour), (90, .minute), (30, .second),
-    ])
+    @Test(
+        "a row expires when its retention has passed, never a day earlier",
+        arguments: [
+            (90, Retention.Unit.day), (1, .month), (6, .month), (1, .year), (7, .year), (3, .week), (48, .hour), (90, .minute),
+            (30, .second),
+        ])
     func expiry(count: Int, unit: Retention.Unit) {
         // ClickHouse adds to the event time; a month's end stays within its month.
         func end(of event: Int64) -> Int64 {

@@ -15,14 +15,16 @@ import Testing
         #expect(name < last && name.fileName < last.fileName)
     }
 
-    @Test("every other file name is none", arguments: [
-        "", "durable", "0000000000-00000000000000000001.lz4", "000000007-00000000000000301441.lz4",
-        "00000000007-0000000000000301441.lz4", "0000000007_00000000000000301441.lz4", "0000000007-00000000000000301441.LZ4",
-        "0000000007-00000000000000301441.lz4.tmp", "0000000007-00000000000000301441.lz4.torn-159", "0000000007-00000000000000301441",
-        "000000000a-00000000000000301441.lz4", "0000000007-0000000000000030144x.lz4", "0000000007-99999999999999999999.lz4",
-        "0000000007-18446744073709551616.lz4", "+000000007-00000000000000301441.lz4", " 000000007-00000000000000301441.lz4",
-        "0000000007-+0000000000000301441.lz4", "00000007-00000000000000301441.lz4xx", "٠٠٠٠٠-00000000000000301441.lz4",
-    ])
+    @Test(
+        "every other file name is none",
+        arguments: [
+            "", "durable", "0000000000-00000000000000000001.lz4", "000000007-00000000000000301441.lz4",
+            "00000000007-0000000000000301441.lz4", "0000000007_00000000000000301441.lz4", "0000000007-00000000000000301441.LZ4",
+            "0000000007-00000000000000301441.lz4.tmp", "0000000007-00000000000000301441.lz4.torn-159", "0000000007-00000000000000301441",
+            "000000000a-00000000000000301441.lz4", "0000000007-0000000000000030144x.lz4", "0000000007-99999999999999999999.lz4",
+            "0000000007-18446744073709551616.lz4", "+000000007-00000000000000301441.lz4", " 000000007-00000000000000301441.lz4",
+            "0000000007-+0000000000000301441.lz4", "00000007-00000000000000301441.lz4xx", "٠٠٠٠٠-00000000000000301441.lz4",
+        ])
     func noSegmentName(name: String) {
         #expect(SegmentName(fileName: name) == nil)
     }
@@ -35,19 +37,23 @@ import Testing
             ("a-b", false), ("a.b", false), ("../a", false), ("a b", false), ("ä", false),
         ] { #expect(NameRule.isTable(name) == isTable, "\(name)") }
         for (name, isWriter) in [
-            ("tokyo-1-5f0c9a3e", true), ("A.b_c", true), (String(repeating: "w", count: 47), true), (String(repeating: "w", count: 48), false),
+            ("tokyo-1-5f0c9a3e", true), ("A.b_c", true), (String(repeating: "w", count: 47), true),
+            (String(repeating: "w", count: 48), false),
             ("", false), ("a/b", false), ("a b", false), ("a@b", false), ("a[b", false), ("a`b", false), ("é", false),
         ] { #expect(NameRule.isWriterID(name) == isWriter, "\(name)") }
         for (name, isSource) in [
-            ("socket:engine-1", true), ("import:/a/b~{}", true), (String(repeating: "s", count: 128), true), (String(repeating: "s", count: 129), false),
+            ("socket:engine-1", true), ("import:/a/b~{}", true), (String(repeating: "s", count: 128), true),
+            (String(repeating: "s", count: 129), false),
             ("", false), ("a b", false), ("a\"b", false), ("a\\b", false), ("a\nb", false), ("a\u{7F}", false), ("é", false),
         ] { #expect(NameRule.isSource(name) == isSource, "\(name)") }
     }
 
-    @Test("decimals have all their digits", arguments: [
-        (0, 0, "0"), (0, 2, "0.00"), (5, 2, "0.05"), (-5, 2, "-0.05"), (123, 2, "1.23"), (-100, 2, "-1.00"), (7, 0, "7"),
-        (-12_345, 4, "-1.2345"), (1, 38, "0.00000000000000000000000000000000000001"),
-    ] as [(Int128, Int, String)])
+    @Test(
+        "decimals have all their digits",
+        arguments: [
+            (0, 0, "0"), (0, 2, "0.00"), (5, 2, "0.05"), (-5, 2, "-0.05"), (123, 2, "1.23"), (-100, 2, "-1.00"), (7, 0, "7"),
+            (-12_345, 4, "-1.2345"), (1, 38, "0.00000000000000000000000000000000000001"),
+        ] as [(Int128, Int, String)])
     func decimals(value: Int128, scale: Int, text: String) {
         #expect(decimalText(value, scale: scale) == text)
     }
@@ -62,7 +68,10 @@ import Testing
     private func block(_ name: String) throws -> NativeBlock {
         let builder = try BlockBuilder(schema: Samples.mixed, writer: "w1") { _ in [] }
         let time = Cell.integer(Int128(Samples.time) + 7)
-        #expect(builder.append(row: [time, .text(name), .integer(-15_000_000_000), .array([.double(0.5), .double(-2)]), .integer(2), .text("a\"c")]) == .finished)
+        #expect(
+            builder.append(row: [
+                time, .text(name), .integer(-15_000_000_000), .array([.double(0.5), .double(-2)]), .integer(2), .text("a\"c"),
+            ]) == .finished)
         #expect(builder.append(row: [time, .text(""), .null, .array([]), .integer(1), .null]) == .finished)
         var buffer = RawBuffer(capacity: 16)
         defer { buffer.free() }
@@ -79,14 +88,17 @@ import Testing
                 + #""size":"-1.5000000000","levels":[0.5,-2.0],"side":"sell","tag":"a\"c","spool_writer":"w1","spool_seq":3}"#)
         #expect(
             RowText.json(block, row: 1, table: "mixed")
-                == #"{"table":"mixed","ts":"2026-01-02T03:04:05.000000007Z","name":"","size":null,"levels":[],"side":"buy","tag":null,"spool_writer":"w1","spool_seq":4}"#)
+                == #"{"table":"mixed","ts":"2026-01-02T03:04:05.000000007Z","name":"","size":null,"levels":[],"side":"buy","tag":null,"spool_writer":"w1","spool_seq":4}"#
+        )
     }
 
     @Test("a row as CSV quotes commas, quotes and line ends, and nothing else")
     func csv() throws {
         let block = try block("a,\"b\"\n\rc")
         #expect(RowText.csvHeader(Samples.mixed.wireColumns) == "ts,name,size,levels,side,tag,spool_writer,spool_seq")
-        #expect(RowText.csv(block, row: 0) == "2026-01-02T03:04:05.000000007Z,\"a,\"\"b\"\"\n\rc\",-1.5000000000,\"[0.5,-2.0]\",sell,\"a\"\"c\",w1,3")
+        #expect(
+            RowText.csv(block, row: 0)
+                == "2026-01-02T03:04:05.000000007Z,\"a,\"\"b\"\"\n\rc\",-1.5000000000,\"[0.5,-2.0]\",sell,\"a\"\"c\",w1,3")
         #expect(RowText.csv(block, row: 1) == "2026-01-02T03:04:05.000000007Z,,,[],buy,,w1,4")
     }
 }

@@ -136,7 +136,8 @@ import Testing
         }
         #expect(
             problem()
-                == "trades: the batch in flight, rows 1 to 2, cannot be read again from segment 9: it is not in the spool; whether ClickHouse has it, `spool-loader audit` tells")
+                == "trades: the batch in flight, rows 1 to 2, cannot be read again from segment 9: it is not in the spool; whether ClickHouse has it, `spool-loader audit` tells"
+        )
         inflight.segmentNumber = 1
         #expect(problem()?.contains("no chunk at 10") == true)
         inflight.fromOffset = 20

@@ -11,7 +11,9 @@ import Testing
     private var path: String { "\(home.path)/w1/fills.checkpoint" }
     private var quarantinePath: String { "\(home.path)/w1/fills.quarantine" }
 
-    private func open() throws -> CheckpointStore { try openedAgain { try CheckpointStore(directory: home.path, writer: "w1", table: "fills") } }
+    private func open() throws -> CheckpointStore {
+        try openedAgain { try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
+    }
     private func peek() throws -> Checkpoint? { try CheckpointStore.peek(directory: home.path, writer: "w1", table: "fills") }
 
     private func save(_ store: CheckpointStore, next: UInt64, inflight: InflightBatch? = nil) throws {
@@ -120,7 +122,8 @@ import Testing
         _ = try open()
         let bytes = try File.openForReading(path).read(2 * Checkpoint.slotBytes, at: 0)
         try #require(bytes.count == 2 * Checkpoint.slotBytes)
-        for size in 0..<2 * Checkpoint.slotBytes where size % 97 == 0 || (Checkpoint.slotBytes..<Checkpoint.slotBytes + 250).contains(size) {
+        for size in 0..<2 * Checkpoint.slotBytes where size % 97 == 0 || (Checkpoint.slotBytes..<Checkpoint.slotBytes + 250).contains(size)
+        {
             let file = try File.openForWriting(path)
             try file.truncate(to: 0)
             try file.write(Array(bytes[..<size]), at: 0)

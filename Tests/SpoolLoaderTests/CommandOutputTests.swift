@@ -40,7 +40,8 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
     }
 
     private func run(_ name: String, _ spool: TestSpool, _ more: [String] = []) throws -> (status: Int32, output: String, errors: String) {
-        try command([name, "--spool", spool.path] + (name == "cat" ? [] : name == "verify" ? [] : ["--checkpoints", spool.checkpoints]) + more)
+        try command(
+            [name, "--spool", spool.path] + (name == "cat" ? [] : name == "verify" ? [] : ["--checkpoints", spool.checkpoints]) + more)
     }
 
     @Test func lsListsTables() throws {
@@ -85,7 +86,9 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         try spool.flip(spool.path(of: segment), at: chunk.dataOffset + 10)
         let damaged = try run("verify", spool)
         #expect(damaged.status == 1)
-        #expect(damaged.output.hasPrefix(clean + "1 damage\nDAMAGE trades/\(segment) at \(chunk.offset): rows 1 to 2: checksum of the data frame differs: stored "))
+        #expect(
+            damaged.output.hasPrefix(
+                clean + "1 damage\nDAMAGE trades/\(segment) at \(chunk.offset): rows 1 to 2: checksum of the data frame differs: stored "))
     }
 
     @Test func catPrintsJSONThatParsesAgain() throws {
@@ -156,7 +159,10 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         #expect(result.status == 1)
         server.change { $0.copies = [1: 1, 2: 1, 3: 1, 4: 1] }
         let complete = try run("audit", spool, ["--url", server.url])
-        #expect(complete.status == 0 && complete.output.hasSuffix("          4              4        0          0        0        0        0            0  ok\n"))
+        #expect(
+            complete.status == 0
+                && complete.output.hasSuffix("          4              4        0          0        0        0        0            0  ok\n")
+        )
     }
 
     /// A reader of RFC 4180, by bytes.
@@ -166,7 +172,10 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         var isQuoted = false
         let bytes = Array(text.utf8)
         var index = 0
-        func end() { records[records.count - 1].append(String(decoding: field, as: UTF8.self)); field = [] }
+        func end() {
+            records[records.count - 1].append(String(decoding: field, as: UTF8.self))
+            field = []
+        }
         while index < bytes.count {
             let byte = bytes[index]
             let next = index + 1 < bytes.count ? bytes[index + 1] : 0

@@ -47,7 +47,8 @@ import Testing
     @Test(arguments: [
         RawServer.Reply.close, .reset, .raw("HTTP/1.1 200 OK\r\n"), .raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"),
         .raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n123"), .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12"), .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12"),
+        .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         .raw("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
         .raw("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
     ])
@@ -55,7 +56,10 @@ import Testing
         #expect(try kind(reply) == .doubt)
     }
 
-    @Test(arguments: ["garbage\n", "\0\0\0\0", "\u{16}\u{3}\u{1}", "SSH-2.0-OpenSSH\r\n", "HTTP/9.9 200 OK\r\n\r\n", "HTTP/1.1 \r\n\r\n", "HTTP/1.1 abc\r\n\r\n"])
+    @Test(arguments: [
+        "garbage\n", "\0\0\0\0", "\u{16}\u{3}\u{1}", "SSH-2.0-OpenSSH\r\n", "HTTP/9.9 200 OK\r\n\r\n", "HTTP/1.1 \r\n\r\n",
+        "HTTP/1.1 abc\r\n\r\n",
+    ])
     func bytesThatAreNoHTTPAreDoubtSinceTheServerHasTheRows(text: String) throws {
         // Not "unreachable": the request was sent, whatever came back.
         #expect(try kind(.raw(text)) == .doubt)
@@ -67,7 +71,8 @@ import Testing
     }
 
     @Test(arguments: [
-        RawServer.Reply.endless("HTTP/1.1 200 OK\r\n", "X-Endless: 1234567890\r\n"), .endless("HTTP/1.1 200 OK\r\nX: ", "xxxxxxxxxxxxxxxxxxxx"),
+        RawServer.Reply.endless("HTTP/1.1 200 OK\r\n", "X-Endless: 1234567890\r\n"),
+        .endless("HTTP/1.1 200 OK\r\nX: ", "xxxxxxxxxxxxxxxxxxxx"),
         .endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "8\r\n12345678\r\n"),
         .endless("HTTP/1.1 200 OK\r\n\r\n", "12345678"), .endless("", "HTTP/1.1 100 Continue\r\n\r\n"),
     ])

@@ -18,18 +18,22 @@ import Testing
                 """)
     }
 
-    @Test(arguments: [
-        (0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (64 << 20, "64.0 MiB"), (5 << 30, "5.0 GiB"),
-        (1 << 40, "1.0 TiB"), (.max, "16777216.0 TiB"),
-    ] as [(UInt64, String)])
+    @Test(
+        arguments: [
+            (0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (1_536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (64 << 20, "64.0 MiB"),
+            (5 << 30, "5.0 GiB"),
+            (1 << 40, "1.0 TiB"), (.max, "16777216.0 TiB"),
+        ] as [(UInt64, String)])
     func bytes(count: UInt64, text: String) {
         #expect(byteText(count) == text)
     }
 
-    @Test(arguments: [
-        (0, "0.0 s"), (0.04, "0.0 s"), (1.5, "1.5 s"), (119.9, "119.9 s"), (120, "2.0 min"), (7_199, "120.0 min"), (7_200, "2.0 h"), (172_800, "2.0 d"),
-        (8_640_000, "100.0 d"), (-0.5, "-0.5 s"), (-0.04, "0.0 s"), (-3, "-3.0 s"),
-    ] as [(Double, String)])
+    @Test(
+        arguments: [
+            (0, "0.0 s"), (0.04, "0.0 s"), (1.5, "1.5 s"), (119.9, "119.9 s"), (120, "2.0 min"), (7_199, "120.0 min"), (7_200, "2.0 h"),
+            (172_800, "2.0 d"),
+            (8_640_000, "100.0 d"), (-0.5, "-0.5 s"), (-0.04, "0.0 s"), (-3, "-3.0 s"),
+        ] as [(Double, String)])
     func durations(seconds: Double, text: String) {
         #expect(durationText(seconds) == text)
     }
@@ -65,10 +69,11 @@ import Testing
 
     @Test func waitsAreSpread() {
         var random = SeededRandom(seed: 3)
-        let waits = Set((0..<100).map { _ in
-            var backoff = Backoff(first: 1_000_000, cap: 1_000_000)
-            return backoff.next(random: &random)
-        })
+        let waits = Set(
+            (0..<100).map { _ in
+                var backoff = Backoff(first: 1_000_000, cap: 1_000_000)
+                return backoff.next(random: &random)
+            })
         #expect(waits.count > 90)
     }
 }

@@ -28,7 +28,10 @@ import Testing
         let context = "replay with SPOOL_TEST_SEED=\(seed)"
         #expect(plain(left) == plainLeft, "\(context)")
         #expect(left.count == UInt64(plainLeft.count) && left.isEmpty == plainLeft.isEmpty, "\(context)")
-        let results = [(left.intersection(right), plainLeft.intersection(plainRight)), (left.subtracting(right), plainLeft.subtracting(plainRight)), (SequenceSet(a + b), plainLeft.union(plainRight))]
+        let results = [
+            (left.intersection(right), plainLeft.intersection(plainRight)), (left.subtracting(right), plainLeft.subtracting(plainRight)),
+            (SequenceSet(a + b), plainLeft.union(plainRight)),
+        ]
         for (set, expected) in results {
             #expect(plain(set) == expected, "\(context)")
             expectTidy(set, context)

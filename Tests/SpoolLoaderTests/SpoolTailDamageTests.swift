@@ -35,7 +35,9 @@ import Testing
             let lines = try spool.walk()
             let rows = index == 0 ? "3 to 4" : "9 to 10"
             let damaged = lines.filter { $0.hasPrefix("quarantine") }
-            #expect(damaged.count == 1 && damaged.first?.hasPrefix("quarantine \(rows): checksum of the data frame differs") == true, "\(lines)")
+            #expect(
+                damaged.count == 1 && damaged.first?.hasPrefix("quarantine \(rows): checksum of the data frame differs") == true, "\(lines)"
+            )
             #expect(lines.filter { !$0.hasPrefix("quarantine") } == clean.filter { $0 != "rows \(rows)" })
         }
     }
@@ -194,7 +196,10 @@ import Testing
             try spool.flip(path(spool, 0), at: offset)
         }
         try spool.truncate(path(spool, 0), to: 30)
-        #expect(try spool.walk() == ["segment 1 from 1", "wait: trades/\(spool.segments()[0]): its header is not complete: still being copied, or cut short"])
+        #expect(
+            try spool.walk() == [
+                "segment 1 from 1", "wait: trades/\(spool.segments()[0]): its header is not complete: still being copied, or cut short",
+            ])
         #expect(try spool.walk(settled: true).contains { $0.hasPrefix("quarantine 1 to 6: segment header: needs ") })
     }
 

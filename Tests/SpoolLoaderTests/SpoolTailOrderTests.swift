@@ -41,7 +41,9 @@ import Testing
         let spool = try threeSegments()
         try Directory.remove(path(spool, 1))
         try rewriteHeader(spool, 1) { $0.lostFrom = 3 }
-        #expect(try spool.walk() == ["segment 1 from 1", "rows 1 to 2", "lost 3 to 4", "segment", "rows 5 to 6", "end"].filter { $0 != "segment" })
+        #expect(
+            try spool.walk()
+                == ["segment 1 from 1", "rows 1 to 2", "lost 3 to 4", "segment", "rows 5 to 6", "end"].filter { $0 != "segment" })
     }
 
     @Test func aLossDeclaredForOtherRowsDoesNotExcuseAGap() throws {
@@ -104,13 +106,21 @@ import Testing
         let place = try spool.chunks(of: spool.segments()[1])[0]
         try spool.overwrite(path(spool, 1), Array(bytes[Int(chunk.offset)..<Int(chunk.end)]), at: place.offset)
         let lines = try spool.walk()
-        #expect(lines.last?.hasPrefix("stop: trades/\(try spool.segments()[1]) at \(place.offset): the chunk is of table trades, writer test-1, segment 1; ") == true, "\(lines)")
+        #expect(
+            lines.last?.hasPrefix(
+                "stop: trades/\(try spool.segments()[1]) at \(place.offset): the chunk is of table trades, writer test-1, segment 1; ")
+                == true, "\(lines)")
     }
 
     @Test func aSegmentOfAnotherTableOrWriterIsDamage() throws {
         let spool = try threeSegments()
         try rewriteHeader(spool, 1) { $0.writer = "test-2" }
-        #expect(try spool.walk().dropFirst(2) == ["segment 2 from 3", "quarantine 3 to 4: segment header: the header says segment \(spool.segments()[1]) of table trades, writer test-2", "rows 5 to 6", "end"])
+        #expect(
+            try spool.walk().dropFirst(2) == [
+                "segment 2 from 3",
+                "quarantine 3 to 4: segment header: the header says segment \(spool.segments()[1]) of table trades, writer test-2",
+                "rows 5 to 6", "end",
+            ])
     }
 
     @Test func aNewerVersionStopsWhereverItStands() throws {
@@ -121,7 +131,10 @@ import Testing
             try spool.overwrite(path, [2], at: frame + offset)
             try spool.reseal(path, frame: frame)
             let line = try #require(try spool.walk().last)
-            let reason = file == "flags" ? "unknown flags 0x2: written by a newer version, use that one" : "format version 2; this build reads version 1: use a newer one"
+            let reason =
+                file == "flags"
+                ? "unknown flags 0x2: written by a newer version, use that one"
+                : "format version 2; this build reads version 1: use a newer one"
             #expect(line.hasPrefix("stop: trades/") && line.hasSuffix(reason), "\(file): \(line)")
         }
     }
@@ -131,7 +144,9 @@ import Testing
         try spool.chunk(2)
         try Directory.remove(spool.markPath)
         #expect(
-            try spool.walk() == ["segment 1 from 1", "rows 1 to 2", "segment 2 from 3", "rows 3 to 4", "segment 3 from 5", "rows 5 to 6", "end"])
+            try spool.walk() == [
+                "segment 1 from 1", "rows 1 to 2", "segment 2 from 3", "rows 3 to 4", "segment 3 from 5", "rows 5 to 6", "end",
+            ])
         let active = try TestSpool()
         try active.chunk(2)
         try Directory.remove(active.markPath)

@@ -18,13 +18,16 @@ import Testing
     private func write(_ random: inout SeededRandom) throws -> Written {
         let spool = try TestSpool()
         for _ in 0..<Int.random(in: 1...8, using: &random) {
-            try spool.chunk(Int.random(in: 1...5, using: &random), symbol: String(repeating: "x", count: Int.random(in: 0...300, using: &random)))
+            try spool.chunk(
+                Int.random(in: 1...5, using: &random), symbol: String(repeating: "x", count: Int.random(in: 0...300, using: &random)))
             if Int.random(in: 0..<100, using: &random) < 35 { try spool.seal() }
         }
         var written = Written(spool: spool, durableEnd: spool.end)
         for name in try spool.segments() {
             let bytes = try spool.bytes(of: spool.path(of: name))
-            for chunk in try spool.chunks(of: name) { written.chunks[chunk.header.firstSequence] = Array(bytes[Int(chunk.offset)..<Int(chunk.end)]) }
+            for chunk in try spool.chunks(of: name) {
+                written.chunks[chunk.header.firstSequence] = Array(bytes[Int(chunk.offset)..<Int(chunk.end)])
+            }
         }
         if Int.random(in: 0..<100, using: &random) < 50 {
             // Written, but the mark does not know of it.

@@ -9,7 +9,8 @@ import Testing
     private func audit(_ spool: TestSpool, _ url: String, from: Int64 = .min, to: Int64 = .max) throws -> TableAudit.Result {
         let settings = try configuration(["loader.url": url, "loader.timeout": "2s"])
         return try TableAudit(
-            spool: spool.spool, table: spool.table, checkpoints: spool.checkpoints, server: ClickHouse(configuration: settings, http: HTTPClient()),
+            spool: spool.spool, table: spool.table, checkpoints: spool.checkpoints,
+            server: ClickHouse(configuration: settings, http: HTTPClient()),
             times: (from, to)
         ).run()
     }
@@ -75,7 +76,9 @@ import Testing
         #expect(result.missing.ranges == [[2, 9]])
     }
 
-    @Test(arguments: ["18446744073709551615\t1\t1\t1\t1\n", "281474976710656\t1\t1\t1\t1\n", "0\t8\t8\t1\t0\n", "x\n", "0\t1\n", "\n\n\t\t\t\t\n"])
+    @Test(arguments: [
+        "18446744073709551615\t1\t1\t1\t1\n", "281474976710656\t1\t1\t1\t1\n", "0\t8\t8\t1\t0\n", "x\n", "0\t1\n", "\n\n\t\t\t\t\n",
+    ])
     func nonsenseFromTheServerDoesNotTrapAndIsNotClean(buckets: String) throws {
         let target = "engine\t\tMergeTree\n" + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
         let server = RawServer { request in

@@ -39,10 +39,11 @@ import Testing
         #expect(server.inserts[0].token == "test-1/trades/1-7/\(hex(crc))/0")
     }
 
-    @Test(arguments: [
-        [], [.answerLost], [.broken], [.exception(252), .exception(252), .exception(252)], [.tokenOnly], [.broken, .answerLost],
-        [.tokenOnly, .broken, .tokenOnly], [.answerLost, .answerLost], [.loads, .tokenOnly, .exception(241)],
-    ] as [[FakeClickHouse.Fate]])
+    @Test(
+        arguments: [
+            [], [.answerLost], [.broken], [.exception(252), .exception(252), .exception(252)], [.tokenOnly], [.broken, .answerLost],
+            [.tokenOnly, .broken, .tokenOnly], [.answerLost, .answerLost], [.loads, .tokenOnly, .exception(241)],
+        ] as [[FakeClickHouse.Fate]])
     func theIntentIsDurableBeforeTheFirstByteArrivesAndEveryRowEndsUpThereOnce(fates: [FakeClickHouse.Fate]) throws {
         let spool = try spool()
         let directory = spool.checkpoints
@@ -85,6 +86,28 @@ import Testing
         #expect(bench.checkpoint.next == 12 && bench.checkpoint.rowsLoaded == 11)
     }
 
+    @Test func anOldCopyOfACheckpointDoesNotLoadTwiceWhatIsThere() throws {
+        let server = FakeClickHouse()
+        let spool = try spool()
+        #expect(try LoaderBench(spool, server).run())
+        let path = "\(spool.checkpoints)/\(TestSpool.writer)/\(TestSpool.table).checkpoint"
+        let copy = try File.openForReading(path).read(2 * Checkpoint.slotBytes, at: 0)
+        try spool.chunk(3)
+        try spool.chunk(2)
+        try spool.seal()
+        #expect(try LoaderBench(spool, server).run())
+        let sent = server.inserts.count
+        try spool.chunk(1)
+        try spool.seal()
+        try File.openForWriting(path).write(copy, at: 0)
+        let bench = try LoaderBench(spool, server)
+        #expect(bench.run())
+        #expect(bench.stopReason == nil)
+        #expect(server.holdsOnce(1..<15), "\(server.copies)")
+        #expect(server.inserts.count == sent + 1)
+        #expect(bench.checkpoint.next == 15)
+    }
+
     @Test func aNewCheckpointStopsWhereRowsAreThereInAnotherWay() throws {
         let server = FakeClickHouse()
         let spool = try spool()
@@ -97,8 +120,8 @@ import Testing
         #expect(bench.run())
         #expect(
             bench.stopReason
-                == "the checkpoint is new, but ClickHouse has 7 rows of this writer, sequences 1 to 8, which are not simply the first of the "
-                + "spool; restore the checkpoint, or see with `spool-loader audit` what is missing")
+                == "the checkpoint says that sequence 1 is next, but ClickHouse has 7 rows of this writer from there on, sequences 1 to 8, "
+                + "and they are not simply the next ones; restore the right checkpoint, or see with `spool-loader audit` what is missing")
         #expect(server.copies.count == 7)
     }
 
@@ -168,7 +191,8 @@ import Testing
     @Test func expiredRowsAreCountedAsSuchAndNotSentAgain() throws {
         let server = FakeClickHouse([.answerLost])
         server.change {
-            $0.engine = "MergeTree PARTITION BY toDate(ts) ORDER BY ts TTL toDateTime(ts) + toIntervalDay(1) SETTINGS non_replicated_deduplication_window = 1000"
+            $0.engine =
+                "MergeTree PARTITION BY toDate(ts) ORDER BY ts TTL toDateTime(ts) + toIntervalDay(1) SETTINGS non_replicated_deduplication_window = 1000"
             $0.expiry = Clock.now() - TestSpool.day
         }
         let spool = try TestSpool()

@@ -77,10 +77,14 @@ extension TestSpool {
         let chunk = try #require(try spool.chunks(of: spool.segments()[1]).last)
         try spool.overwrite(spool.markPath, mark)
         try spool.flip(active, at: chunk.dataOffset + 10)
-        #expect(try spool.verify().first?.hasPrefix("note \(second) at \(chunk.offset): a torn tail: checksum of the data frame differs: ") == true)
+        #expect(
+            try spool.verify().first?.hasPrefix("note \(second) at \(chunk.offset): a torn tail: checksum of the data frame differs: ")
+                == true)
         try spool.chunk(2)
         try spool.overwrite(spool.markPath, mark)
-        #expect(try spool.verify().first?.hasPrefix("DAMAGE \(second) at \(chunk.offset): rows 9 to 10: checksum of the data frame differs: ") == true)
+        #expect(
+            try spool.verify().first?.hasPrefix("DAMAGE \(second) at \(chunk.offset): rows 9 to 10: checksum of the data frame differs: ")
+                == true)
     }
 
     @Test func zerosAfterTheLastChunkAreNoted() throws {

@@ -24,7 +24,8 @@ import Testing
 
     @Test(arguments: [
         ("Float64", "Float64"), ("LowCardinality(String)", "String"), ("LowCardinality(Nullable(String))", "Nullable(String)"),
-        ("DateTime64(9, 'Europe/Berlin')", "DateTime64(9, 'UTC')"), ("DateTime64(9)", "DateTime64(9, 'UTC')"), ("DateTime", "DateTime('UTC')"),
+        ("DateTime64(9, 'Europe/Berlin')", "DateTime64(9, 'UTC')"), ("DateTime64(9)", "DateTime64(9, 'UTC')"),
+        ("DateTime", "DateTime('UTC')"),
         ("Array(UInt8)", "Array(UInt8)"), ("Decimal(18, 8)", "Decimal(18, 8)"),
     ])
     func typesThatTakeTheValuesAsTheyAre(target: String, wire: String) throws {
@@ -32,12 +33,15 @@ import Testing
     }
 
     @Test(arguments: [
-        ("Float32", "Float64"), ("Int64", "UInt64"), ("UInt32", "UInt64"), ("DateTime64(3, 'UTC')", "DateTime64(9, 'UTC')"), ("DateTime", "DateTime64(9, 'UTC')"),
-        ("Nullable(Float64)", "Float64"), ("Float64", "Nullable(Float64)"), ("Decimal(18, 4)", "Decimal(18, 8)"), ("FixedString(3)", "FixedString(4)"),
+        ("Float32", "Float64"), ("Int64", "UInt64"), ("UInt32", "UInt64"), ("DateTime64(3, 'UTC')", "DateTime64(9, 'UTC')"),
+        ("DateTime", "DateTime64(9, 'UTC')"),
+        ("Nullable(Float64)", "Float64"), ("Float64", "Nullable(Float64)"), ("Decimal(18, 4)", "Decimal(18, 8)"),
+        ("FixedString(3)", "FixedString(4)"),
         ("Enum8('a' = 1)", "Enum8('a' = 2)"), ("Nonsense((", "Float64"), ("", "Float64"),
     ])
     func typesThatWouldConvertSilentlyAreNamed(target: String, wire: String) throws {
-        #expect(try complaint(target, wire) == "column px is \(wire) in the spool and \(target) in ClickHouse, which would convert it silently")
+        #expect(
+            try complaint(target, wire) == "column px is \(wire) in the spool and \(target) in ClickHouse, which would convert it silently")
     }
 
     @Test func aMissingColumnIsNamed() throws {
@@ -49,7 +53,8 @@ import Testing
     @Test(arguments: [
         ("MergeTree ORDER BY ts SETTINGS non_replicated_deduplication_window = 1000, index_granularity = 8192", true),
         ("MergeTree ORDER BY ts SETTINGS non_replicated_deduplication_window = 0", false), ("MergeTree ORDER BY ts", false),
-        ("ReplicatedMergeTree('/t', 'r') ORDER BY ts", true), ("SharedMergeTree ORDER BY ts", true), ("Memory", false), ("", false), ("'(", false),
+        ("ReplicatedMergeTree('/t', 'r') ORDER BY ts", true), ("SharedMergeTree ORDER BY ts", true), ("Memory", false), ("", false),
+        ("'(", false),
     ])
     func whetherTheTokenNetIsThere(engine: String, deduplicates: Bool) throws {
         #expect(try table([:], engine: engine).deduplicates == deduplicates)
@@ -82,7 +87,8 @@ import Testing
         #expect(try ClickHouse(server).insert().kind == .ok)
         let request = try #require(server.requests.first)
         for (name, value) in [
-            ("async_insert", "0"), ("insert_deduplicate", "1"), ("input_format_skip_unknown_fields", "0"), ("input_format_null_as_default", "0"), ("database", "default"),
+            ("async_insert", "0"), ("insert_deduplicate", "1"), ("input_format_skip_unknown_fields", "0"),
+            ("input_format_null_as_default", "0"), ("database", "default"),
         ] { #expect(request.parameters[name] == value) }
         #expect(request.headers["content-encoding"] == "lz4" && request.headers["x-clickhouse-user"] == "default")
         #expect(request.headers["expect"] == nil && request.headers["content-length"] == "4")

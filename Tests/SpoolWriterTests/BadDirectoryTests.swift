@@ -7,15 +7,17 @@ import Testing
 
 /// Files of the spool and of the schemas that are wrong as a whole.
 @Suite struct BadDirectoryTests {
-    @Test("a spool.id that is not ours is refused, and left as it is", arguments: [
-        ("", "the first line must be \"coldpath-spool 1\"; a newer version may have written it"),
-        ("coldpath-spool 2\nwriter w1\n", "the first line must be \"coldpath-spool 1\"; a newer version may have written it"),
-        ("coldpath-spool 1\n", "expected a second and last line \"writer ID\""),
-        ("coldpath-spool 1\nwriter \n", "expected a second and last line \"writer ID\""),
-        ("coldpath-spool 1\nwriter a b\n", "expected a second and last line \"writer ID\""),
-        ("coldpath-spool 1\nwriter w1", "expected a second and last line \"writer ID\""),
-        ("coldpath-spool 1\nwriter w1\nmore\n", "expected a second and last line \"writer ID\""),
-    ])
+    @Test(
+        "a spool.id that is not ours is refused, and left as it is",
+        arguments: [
+            ("", "the first line must be \"coldpath-spool 1\"; a newer version may have written it"),
+            ("coldpath-spool 2\nwriter w1\n", "the first line must be \"coldpath-spool 1\"; a newer version may have written it"),
+            ("coldpath-spool 1\n", "expected a second and last line \"writer ID\""),
+            ("coldpath-spool 1\nwriter \n", "expected a second and last line \"writer ID\""),
+            ("coldpath-spool 1\nwriter a b\n", "expected a second and last line \"writer ID\""),
+            ("coldpath-spool 1\nwriter w1", "expected a second and last line \"writer ID\""),
+            ("coldpath-spool 1\nwriter w1\nmore\n", "expected a second and last line \"writer ID\""),
+        ])
     func spoolID(text: String, reason: String) throws {
         let spool = try TestSpool()
         try Directory.create(spool.spoolPath)
@@ -36,7 +38,8 @@ import Testing
         try Directory.remove("\(spool.schemaPath)/0001_b.sql")
         for (type, literal, reason) in [
             ("UInt8", "256", "DEFAULT 256: 256 is outside 0 to 255"), ("Decimal(4, 2)", "'x'", "DEFAULT x: \"x\" is not a decimal number"),
-            ("Enum8('a' = 1)", "'b'", "DEFAULT b: \"b\" is not one of a"), ("Bool", "1", "DEFAULT 1: expected true or false, found a number"),
+            ("Enum8('a' = 1)", "'b'", "DEFAULT b: \"b\" is not one of a"),
+            ("Bool", "1", "DEFAULT 1: expected true or false, found a number"),
         ] {
             let text = TestSpool.ticks.replacing("note String DEFAULT ''", with: "note \(type) DEFAULT \(literal)")
             try Bytes.write(Array(text.utf8), to: "\(spool.schemaPath)/0001_a.sql")
@@ -55,7 +58,10 @@ import Testing
         let recorder = try spool.recorder()
         try recorder.take("{\"table\":\"t\",\"ts\":\(TestSpool.time)}", from: Source(name: nil))
         try recorder.finish()
-        #expect(try spool.rows("t").map { Array($0[1...7]) } == [[.integer(7), .integer(-150), .integer(2), .text("it"), .integer(20_455), .double(-0.5), .integer(1)]])
+        #expect(
+            try spool.rows("t").map { Array($0[1...7]) } == [
+                [.integer(7), .integer(-150), .integer(2), .text("it"), .integer(20_455), .double(-0.5), .integer(1)]
+            ])
     }
 
     @Test("every flipped bit of a segment file is seen by the reader that all programs share")

@@ -48,7 +48,8 @@ import Testing
         let recorder = try spool.recorder()
         let source = Source(name: nil)
         for (index, item) in cases.enumerated() {
-            #expect(recorder.refusal(of: item.line, from: source) == item.refusal, "\(String(decoding: item.line.prefix(300), as: UTF8.self))")
+            #expect(
+                recorder.refusal(of: item.line, from: source) == item.refusal, "\(String(decoding: item.line.prefix(300), as: UTF8.self))")
             try recorder.take(TestSpool.line(UInt64(index), table: "every"), from: source)
         }
         #expect(source.refused == UInt64(cases.count))
@@ -74,8 +75,12 @@ import Testing
             Case(raw: "{'table':'every'}", "not JSON: expected a string at column 2, found \"'\""),
             Case(raw: "{table:\"every\"}", "not JSON: expected a string at column 2, found \"t\""),
             Case(raw: "{\"table\":\"every\",\"n\" 1}", "not JSON: expected \":\" at column 22, found \"1\""),
-            Case(raw: "{\"table\":\"every\",\"ts\":1767323045000000000,\"n\":7}}", "not JSON: expected the end of the line at column 49, found \"}\""),
-            Case(raw: "{\"table\":\"every\",\"ts\":1767323045000000000,\"n\":7} {}", "not JSON: expected the end of the line at column 50, found \"{\""),
+            Case(
+                raw: "{\"table\":\"every\",\"ts\":1767323045000000000,\"n\":7}}",
+                "not JSON: expected the end of the line at column 49, found \"}\""),
+            Case(
+                raw: "{\"table\":\"every\",\"ts\":1767323045000000000,\"n\":7} {}",
+                "not JSON: expected the end of the line at column 50, found \"{\""),
             Case(raw: "{\"table\":\"every\",\"ts\":1767323045000000000,\"n\":7,}", "not JSON: expected a string at column 49, found \"}\""),
             Case("\"nums\":[1,]", "nums: expected a whole number, found something that is not JSON"),
             Case("\"nums\":[1 2]", "nums: not JSON: expected \",\" or \"]\" at column 59, found \"2\""),

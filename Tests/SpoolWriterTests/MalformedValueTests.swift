@@ -38,7 +38,10 @@ import Testing
             ("u16", "65536", "65536 is outside 0 to 65535"),
             ("u32", "4294967296", "4294967296 is outside 0 to 4294967295"),
             ("i64", "18446744073709551616", "18446744073709551616 is outside -9223372036854775808 to 9223372036854775807"),
-            ("i64", String(repeating: "9", count: 61), "\(String(repeating: "9", count: 60))... is outside -9223372036854775808 to 9223372036854775807"),
+            (
+                "i64", String(repeating: "9", count: 61),
+                "\(String(repeating: "9", count: 60))... is outside -9223372036854775808 to 9223372036854775807"
+            ),
         ])
     }
 
@@ -77,7 +80,7 @@ import Testing
         let zeros = String(repeating: "0", count: 99_999)
         let shown = "0.\(String(repeating: "0", count: 58))..."
         try check([
-            ("d38", "0.\(zeros)1e100500", "\(shown) does not fit exactly: at most 28 digits before and 10 after the decimal point"),
+            ("d38", "0.\(zeros)1e100500", "\(shown) does not fit exactly: at most 28 digits before and 10 after the decimal point")
         ])
     }
 

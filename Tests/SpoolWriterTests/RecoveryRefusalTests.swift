@@ -30,9 +30,11 @@ extension RecoveryTests {
         try Bytes.write(bytes, to: path)
     }
 
-    @Test("an unknown version or flag refuses that table by name; the other tables are recorded", arguments: [
-        "header version", "header flag", "chunk version", "mark version", "mark flag",
-    ])
+    @Test(
+        "an unknown version or flag refuses that table by name; the other tables are recorded",
+        arguments: [
+            "header version", "header flag", "chunk version", "mark version", "mark flag",
+        ])
     func unknownVersion(what: String) throws {
         let (spool, offsets) = try crashed()
         let path = try spool.newest()

@@ -99,9 +99,10 @@ import Testing
         try setMark(spool, bytes: offsets[3], end: 21)
         try flip(try spool.newest(), at: offsets[4] - 3)
         let start = try spool.recover()
-        #expect(start.notes.map(\.text) == [
-            "ticks/\(name): cut a torn tail of \(offsets[4] - offsets[3]) bytes at \(offsets[3]); a copy is beside it"
-        ])
+        #expect(
+            start.notes.map(\.text) == [
+                "ticks/\(name): cut a torn tail of \(offsets[4] - offsets[3]) bytes at \(offsets[3]); a copy is beside it"
+            ])
         #expect((start.nextNumber, start.nextSequence, start.lostFrom) == (2, 21, nil))
     }
 
@@ -112,11 +113,12 @@ import Testing
         let short = Array(try Bytes.read(path)[..<(offsets[3] + 7)])
         try Bytes.write(short, to: path)
         let start = try spool.recover()
-        #expect(start.notes == [
-            RecoveredTable.Note(
-                isAlert: true, text: "ticks/\(name): \(short.count) bytes, but \(offsets[4]) were durable; left as it is"),
-            RecoveredTable.Note(isAlert: true, text: "ticks/\(name): rows 21 to 30 are lost; the next segment says so"),
-        ])
+        #expect(
+            start.notes == [
+                RecoveredTable.Note(
+                    isAlert: true, text: "ticks/\(name): \(short.count) bytes, but \(offsets[4]) were durable; left as it is"),
+                RecoveredTable.Note(isAlert: true, text: "ticks/\(name): rows 21 to 30 are lost; the next segment says so"),
+            ])
         #expect((start.nextNumber, start.nextSequence, start.lostFrom) == (2, 31, 21))
         #expect(try Bytes.read(path) == short)
         try withRecorder(spool) { recorder in
@@ -245,10 +247,11 @@ import Testing
         try Directory.remove(try spool.newest())
         let start = try spool.recover()
         #expect((start.nextNumber, start.nextSequence, start.lostFrom) == (2, 31, 1))
-        #expect(start.notes == [
-            RecoveredTable.Note(
-                isAlert: true, text: "ticks: segment \(name) is gone: rows 1 to 30 are lost; the next segment says so")
-        ])
+        #expect(
+            start.notes == [
+                RecoveredTable.Note(
+                    isAlert: true, text: "ticks: segment \(name) is gone: rows 1 to 30 are lost; the next segment says so")
+            ])
     }
 
     @Test("the newest of several segments gone: the loss begins where the one before it ends")
@@ -262,9 +265,10 @@ import Testing
         try Directory.remove(try spool.newest())
         let start = try spool.recover()
         #expect((start.nextNumber, start.nextSequence, start.lostFrom) == (3, 36, 31))
-        #expect(start.notes.map(\.text) == [
-            "ticks/\(name) ends before sequence 31, but rows up to 36 were durable: rows 31 to 35 are lost; the next segment says so"
-        ])
+        #expect(
+            start.notes.map(\.text) == [
+                "ticks/\(name) ends before sequence 31, but rows up to 36 were durable: rows 31 to 35 are lost; the next segment says so"
+            ])
     }
 
     @Test("sealed segments that were pruned are no loss")

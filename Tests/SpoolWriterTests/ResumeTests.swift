@@ -77,7 +77,10 @@ import Testing
             // Refused lines behind the last row leave no trace, so they may be asked for again; rows never.
             #expect(!lines[min(sent, acknowledged)..<acknowledged].contains { $0 != "bad" }, "seed \(seed): asked for what was durable")
             for _ in 0..<Int.random(in: 1...120, using: &random) where sent < lines.count {
-                let line = lines[sent] == "bad" ? "{\"table\":\"ticks\",\"n\":-1}" : TestSpool.line(UInt64(sent), table: lines[sent], time: TestSpool.time + days[sent] * 86_400_000_000_000)
+                let line =
+                    lines[sent] == "bad"
+                    ? "{\"table\":\"ticks\",\"n\":-1}"
+                    : TestSpool.line(UInt64(sent), table: lines[sent], time: TestSpool.time + days[sent] * 86_400_000_000_000)
                 let refusal = recorder.refusal(of: Array(line.utf8), from: source)
                 // A bad line that is sent again counts as one that is there already.
                 #expect(refusal == nil || lines[sent] == "bad", "seed \(seed): \(String(describing: refusal))")
@@ -105,7 +108,8 @@ import Testing
             let found = try spool.numbers(table)
             // Within a partition the order is the producer's; between partitions it is that of the chunks.
             for day in Set(days) {
-                #expect(found.filter { days[Int($0)] == day } == expected.filter { days[Int($0)] == day }, "\(table), day \(day), seed \(seed)")
+                #expect(
+                    found.filter { days[Int($0)] == day } == expected.filter { days[Int($0)] == day }, "\(table), day \(day), seed \(seed)")
             }
             #expect(try spool.sequences(table) == (0..<expected.count).map { UInt64($0 + 1) }, "\(table), seed \(seed)")
         }

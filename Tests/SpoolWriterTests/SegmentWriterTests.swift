@@ -8,7 +8,9 @@ import Testing
 
 /// When chunks are cut, written, published, rolled and sealed.
 @Suite struct SegmentWriterTests {
-    private func take(_ range: Range<UInt64>, _ recorder: Recorder, _ source: Source = Source(name: nil), time: Int64 = TestSpool.time) throws {
+    private func take(_ range: Range<UInt64>, _ recorder: Recorder, _ source: Source = Source(name: nil), time: Int64 = TestSpool.time)
+        throws
+    {
         for n in range { try recorder.take(TestSpool.line(n, time: time), from: source) }
     }
 
@@ -183,7 +185,8 @@ import Testing
             let error = #expect(throws: SpoolFailure.self) { try spool.recorder() }
             #expect(
                 error?.description
-                    == "\(spool.spoolPath) is in use by another spool-writer (pid \(getpid())): stop that one, send to its socket, or use another --spool")
+                    == "\(spool.spoolPath) is in use by another spool-writer (pid \(getpid())): stop that one, send to its socket, or use another --spool"
+            )
             #expect(first.spool.writer == "w1")
         }
         spool.flags["writer.id"] = "w2"

@@ -34,14 +34,15 @@ import Testing
         try client.send([0x22, 0x80, 0x22, 0x0A])
         try client.send(lines(1..<2))
         let all = client.answers(until: "{\"accepted\":2,\"refused\":6,\"durable\":8}")
-        #expect(all.filter { $0.hasPrefix("{\"refused\":{") } == [
-            #"{"refused":{"line":2,"table":"ticks","field":"n","reason":"-1 is outside 0 to 18446744073709551615"}}"#,
-            #"{"refused":{"line":3,"reason":"empty line"}}"#,
-            #"{"refused":{"line":4,"reason":"not JSON: expected an object {...} at column 1, found \"n\""}}"#,
-            #"{"refused":{"line":5,"field":"table","reason":"unknown table \"none\"; schemas define ticks"}}"#,
-            #"{"refused":{"line":6,"reason":"empty line"}}"#,
-            #"{"refused":{"line":7,"reason":"not JSON: expected an object {...} at column 1, found \"\"\""}}"#,
-        ])
+        #expect(
+            all.filter { $0.hasPrefix("{\"refused\":{") } == [
+                #"{"refused":{"line":2,"table":"ticks","field":"n","reason":"-1 is outside 0 to 18446744073709551615"}}"#,
+                #"{"refused":{"line":3,"reason":"empty line"}}"#,
+                #"{"refused":{"line":4,"reason":"not JSON: expected an object {...} at column 1, found \"n\""}}"#,
+                #"{"refused":{"line":5,"field":"table","reason":"unknown table \"none\"; schemas define ticks"}}"#,
+                #"{"refused":{"line":6,"reason":"empty line"}}"#,
+                #"{"refused":{"line":7,"reason":"not JSON: expected an object {...} at column 1, found \"\"\""}}"#,
+            ])
         #expect(all.last == "{\"accepted\":2,\"refused\":6,\"durable\":8}")
         #expect(writer.stop() == 0)
         #expect(try spool.numbers() == [0, 1])

@@ -39,7 +39,6 @@ def test_rows_sent_over_the_socket_arrive_while_everything_runs(pipeline: Pipeli
     assert_exactly_once(pipeline, day_file)
 
 
-@pytest.mark.xfail(reason="a batch of a new or older checkpoint is sent without asking first what is there")
 def test_a_checkpoint_that_was_lost_doubles_nothing(pipeline: Pipeline, orders_file: Path) -> None:
     """The same spool read again from its start with other batch limits, as a backfill over loaded rows would."""
     pipeline.import_files(orders_file)
@@ -50,7 +49,6 @@ def test_a_checkpoint_that_was_lost_doubles_nothing(pipeline: Pipeline, orders_f
     assert_exactly_once(pipeline, orders_file)
 
 
-@pytest.mark.xfail(reason="a batch of a new or older checkpoint is sent without asking first what is there")
 def test_a_checkpoint_that_was_set_back_doubles_nothing(pipeline: Pipeline, market_file: Path) -> None:
     """A restored backup of the checkpoints, taken in the middle of loading."""
     lines = market_file.read_bytes().splitlines(keepends=True)

@@ -45,7 +45,10 @@ extension SpoolLoader {
 
         private func show(_ results: [TableAudit.Result]) {
             var text = TextTable(
-                ["TABLE", "ROWS IN SPOOL", "IN CLICKHOUSE", "MISSING", "DUPLICATE", "UNKNOWN", "PENDING", "EXPIRED", "QUARANTINED", "RESULT"],
+                [
+                    "TABLE", "ROWS IN SPOOL", "IN CLICKHOUSE", "MISSING", "DUPLICATE", "UNKNOWN", "PENDING", "EXPIRED", "QUARANTINED",
+                    "RESULT",
+                ],
                 numbers: [1, 2, 3, 4, 5, 6, 7, 8])
             for result in results {
                 text.add([
@@ -56,7 +59,10 @@ extension SpoolLoader {
             }
             print(text.text, terminator: "")
             for result in results {
-                for (name, part) in [("missing", result.missing), ("duplicate", result.duplicate), ("unknown", result.unknown), ("quarantined", result.quarantined)]
+                for (name, part) in [
+                    ("missing", result.missing), ("duplicate", result.duplicate), ("unknown", result.unknown),
+                    ("quarantined", result.quarantined),
+                ]
                 where part.rows > 0 {
                     print("\(result.table): \(name) sequences: \(part.sequences)")
                 }

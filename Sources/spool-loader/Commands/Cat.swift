@@ -37,11 +37,14 @@ extension SpoolLoader {
                 if NameRule.isTable(target) {
                     let spool = try SpoolDirectory.open(common.configuration().required("spool"))
                     guard try spool.tables().contains(target) else {
-                        throw CommandFailure("the spool \(spool.path) has no table \(target); it has \(try spool.tables().joined(separator: ", "))", code: 64)
+                        throw CommandFailure(
+                            "the spool \(spool.path) has no table \(target); it has \(try spool.tables().joined(separator: ", "))", code: 64
+                        )
                     }
                     let mark = try spool.mark(of: target)
                     for name in try spool.segments(of: target) where name.firstSequence <= to {
-                        try printer.print(spool.path(of: name, table: target), limit: mark?.segmentNumber == name.number ? mark?.durableBytes : nil)
+                        try printer.print(
+                            spool.path(of: name, table: target), limit: mark?.segmentNumber == name.number ? mark?.durableBytes : nil)
                     }
                 } else {
                     try printer.print(target, limit: nil)

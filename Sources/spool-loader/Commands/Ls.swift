@@ -19,7 +19,8 @@ extension SpoolLoader {
                 let survey = SpoolSurvey(spool: spool, checkpoints: configuration.required("loader.checkpoints"))
                 if let table {
                     guard try spool.tables().contains(table) else {
-                        throw CommandFailure("the spool \(spool.path) has no table \(table); it has \(try spool.tables().joined(separator: ", "))", code: 64)
+                        throw CommandFailure(
+                            "the spool \(spool.path) has no table \(table); it has \(try spool.tables().joined(separator: ", "))", code: 64)
                     }
                     try list(try survey.segments(of: table))
                 } else {

@@ -34,8 +34,11 @@ struct BatchWorld: Hashable {
         case crashBeforeToken, crashAfterToken, crashAfterPart
         // Faults of their own.
         case countFails
-        case serverRestarts, serverRestartsInTheHole(Int)
-        case loaderRestarts, loaderDiesSending(delivered: Bool), loaderDiesWhileInsertRuns
+        case serverRestarts
+        case serverRestartsInTheHole(Int)
+        case loaderRestarts
+        case loaderDiesSending(delivered: Bool)
+        case loaderDiesWhileInsertRuns
 
         var isFault: Bool {
             switch self {
@@ -79,25 +82,62 @@ struct BatchWorld: Hashable {
         }
         if event.isFault { faultsLeft -= 1 }
         switch event {
-        case .send: attempt { world in world.execute() } then: { $0.sendSucceeded() }
+        case .send:
+            attempt { world in
+                world.execute()
+            } then: {
+                $0.sendSucceeded()
+            }
         case .count: count()
         case .runningInsertEnds(let token): end(token)
-        case .unreachable: attempt { _ in } then: { $0.sendNeverLeft() }
-        case .lostOnTheWay, .refused: attempt { _ in } then: { $0.sendDoubtful() }
-        case .answerLost: attempt { $0.execute() } then: { $0.sendDoubtful() }
-        case .timesOut: attempt { $0.startRunning() } then: { $0.sendDoubtful() }
-        case .failsAfterToken: attempt { $0.spendToken($0.machine.attempt) } then: { $0.sendDoubtful() }
-        case .crashBeforeToken: attempt { $0.crash() } then: { $0.sendDoubtful() }
+        case .unreachable:
+            attempt { _ in
+            } then: {
+                $0.sendNeverLeft()
+            }
+        case .lostOnTheWay, .refused:
+            attempt { _ in
+            } then: {
+                $0.sendDoubtful()
+            }
+        case .answerLost:
+            attempt {
+                $0.execute()
+            } then: {
+                $0.sendDoubtful()
+            }
+        case .timesOut:
+            attempt {
+                $0.startRunning()
+            } then: {
+                $0.sendDoubtful()
+            }
+        case .failsAfterToken:
+            attempt {
+                $0.spendToken($0.machine.attempt)
+            } then: {
+                $0.sendDoubtful()
+            }
+        case .crashBeforeToken:
+            attempt {
+                $0.crash()
+            } then: {
+                $0.sendDoubtful()
+            }
         case .crashAfterToken:
             attempt {
                 $0.spendToken($0.machine.attempt)
                 $0.crash()
-            } then: { $0.sendDoubtful() }
+            } then: {
+                $0.sendDoubtful()
+            }
         case .crashAfterPart:
             attempt {
                 $0.execute()
                 $0.crash()
-            } then: { $0.sendDoubtful() }
+            } then: {
+                $0.sendDoubtful()
+            }
         case .countFails: break
         case .serverRestarts: crash()
         case .serverRestartsInTheHole(let token):
@@ -105,10 +145,16 @@ struct BatchWorld: Hashable {
             crash()
         case .loaderRestarts: restartLoader()
         case .loaderDiesSending(let delivered):
-            attempt { if delivered { $0.execute() } } then: { _ in }
+            attempt {
+                if delivered { $0.execute() }
+            } then: { _ in
+            }
             restartLoader()
         case .loaderDiesWhileInsertRuns:
-            attempt { $0.startRunning() } then: { _ in }
+            attempt {
+                $0.startRunning()
+            } then: { _ in
+            }
             restartLoader()
         }
         check(event)

@@ -16,7 +16,9 @@ extension ClickHouse {
     }
 
     /// Runs one insert to its end.
-    func insert(_ body: [UInt8] = Array("rows".utf8), token: String = "t", table: String = "trades", columns: [String] = ["px"]) -> ServerAnswer {
+    func insert(_ body: [UInt8] = Array("rows".utf8), token: String = "t", table: String = "trades", columns: [String] = ["px"])
+        -> ServerAnswer
+    {
         var answer: ServerAnswer?
         let columns = columns.map { WireColumn(name: $0, type: "Float64") }
         insert(body, table: table, columns: columns, token: token) { answer = $0 }
@@ -39,7 +41,11 @@ extension ClickHouse {
 
 extension ServerAnswer {
     /// Without the texts.
-    enum Kind: Equatable { case ok, exception(Int), unreachable, doubt }
+    enum Kind: Equatable {
+        case ok
+        case exception(Int)
+        case unreachable, doubt
+    }
 
     var kind: Kind {
         switch self {

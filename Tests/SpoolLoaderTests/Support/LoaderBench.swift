@@ -44,7 +44,8 @@ final class LoaderBench {
         var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         log.logLevel = .critical
         return try TableLoader(
-            table: spool.table, spool: spool.spool, configuration: settings, server: ClickHouse(configuration: settings, http: http), log: log,
+            table: spool.table, spool: spool.spool, configuration: settings, server: ClickHouse(configuration: settings, http: http),
+            log: log,
             once: once)
     }
 
