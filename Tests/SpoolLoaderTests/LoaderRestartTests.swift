@@ -107,6 +107,19 @@ import Testing
         #expect(bench.run() && server.holdsOnce(1..<9))
     }
 
+    @Test(arguments: ["1\t1\t1\t0\n", "1\t1\t1\t18446744073709551615\n", "18446744073709551615\t18446744073709551615\t1\t18446744073709551615\n"])
+    func anAbsurdAnswerAboutOlderRowsStopsAndDoesNotTrap(rows: String) throws {
+        let target = "engine\t\tMergeTree\n" + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
+        let server = RawServer { request in
+            String(decoding: request.body, as: UTF8.self).hasPrefix("SELECT kind") ? .ok(target) : .ok(rows)
+        }
+        defer { server.stop() }
+        let bench = try LoaderBench(spool(), FakeClickHouse(), ["loader.url": server.url])
+        #expect(bench.run())
+        #expect(bench.stopReason?.hasPrefix("the checkpoint is new, but ClickHouse has ") == true)
+        #expect(bench.checkpoint.next == 1)
+    }
+
     @Test func anAnswerThatIsNoCountIsNotTakenForOne() throws {
         for nonsense in ["", "8\n", "8\tx\t8\n", "8\t8\nCode: 241. DB::Exception\n", "8\t8", "-1\t-1\n", "99999999999999999999999\t1\n"] {
             let target = "engine\t\tMergeTree\n" + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
