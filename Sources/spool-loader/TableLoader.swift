@@ -244,7 +244,8 @@ final class TableLoader {
 
     private func adopt(count: UInt64, distinct: UInt64, least: UInt64, most: UInt64, first: UInt64) {
         do {
-            guard count == distinct, least == first, most >= least, most < .max, most - least == count - 1, let next = try tail.position(of: most + 1, from: position)
+            guard count == distinct, least == first, most >= least, most < .max, most - least == count - 1,
+                let next = try tail.position(of: most + 1, from: position)
             else {
                 return stop(
                     "the checkpoint says that sequence \(first) is next, but ClickHouse has \(count) rows of this writer from there on, sequences "

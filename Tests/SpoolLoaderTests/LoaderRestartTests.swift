@@ -107,7 +107,9 @@ import Testing
         #expect(bench.run() && server.holdsOnce(1..<9))
     }
 
-    @Test(arguments: ["1\t1\t1\t0\n", "1\t1\t1\t18446744073709551615\n", "18446744073709551615\t18446744073709551615\t1\t18446744073709551615\n"])
+    @Test(arguments: [
+        "1\t1\t1\t0\n", "1\t1\t1\t18446744073709551615\n", "18446744073709551615\t18446744073709551615\t1\t18446744073709551615\n",
+    ])
     func anAbsurdAnswerAboutOlderRowsStopsAndDoesNotTrap(rows: String) throws {
         let target = "engine\t\tMergeTree\n" + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
         let server = RawServer { request in
