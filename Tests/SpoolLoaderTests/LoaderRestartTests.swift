@@ -118,7 +118,7 @@ import Testing
         defer { server.stop() }
         let bench = try LoaderBench(spool(), FakeClickHouse(), ["loader.url": server.url])
         #expect(bench.run())
-        #expect(bench.stopReason?.hasPrefix("the checkpoint is new, but ClickHouse has ") == true)
+        #expect(bench.stopReason?.hasPrefix("the checkpoint says that sequence 1 is next, but ClickHouse has ") == true)
         #expect(bench.checkpoint.next == 1)
     }
 
