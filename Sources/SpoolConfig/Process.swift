@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import SpoolIO
 
 /// The environment of this process.
 public func processEnvironment() -> [String: String] {
@@ -35,5 +36,14 @@ public func writeToStandardOutput(_ bytes: [UInt8]) {
             return
         }
         done += count
+    }
+}
+
+/// The exit status that belongs to what ended a command: 74 for the system's refusals, 64 for everything that was asked wrongly.
+public func exitStatus(of error: any Error) -> Int32 {
+    switch error {
+    case is IOFailure: 74
+    case SpoolFailure.io: 74
+    default: 64
     }
 }

@@ -54,23 +54,12 @@ struct ServerOptions: ParsableArguments {
 
 /// Runs a command's work, and turns what fails into one line on standard error and the exit status that belongs to it.
 func reporting(_ work: () throws -> Void) throws {
-    func complain(_ text: String) { printToStandardError("spool-loader: \(text)") }
     do {
         try work()
     } catch let exit as ExitCode {
         throw exit
-    } catch let failure as CommandFailure {
-        complain("\(failure)")
-        throw ExitCode(failure.code)
-    } catch let failure as IOFailure {
-        complain("\(failure)")
-        throw ExitCode(74)
-    } catch let failure as SpoolFailure {
-        complain("\(failure)")
-        if case .io = failure { throw ExitCode(74) }
-        throw ExitCode(64)
     } catch {
-        complain("\(error)")
-        throw ExitCode(64)
+        printToStandardError("spool-loader: \(error)")
+        throw ExitCode((error as? CommandFailure)?.code ?? exitStatus(of: error))
     }
 }

@@ -191,16 +191,7 @@ final class SegmentWriter {
     /// Ends the active segment with its index. When this returns, all of it and its mark are durable.
     func seal(now: Int64) throws(IOFailure) {
         precondition(pending.isEmpty, "seal with \(pending.count) chunks pending")
-        guard var sealed = active else { return }
-        let index = SegmentIndex.encode(
-            entries: sealed.entries, firstSequence: sealed.header.firstSequence, firstIngest: sealed.firstIngest, sealed: now,
-            at: sealed.durableBytes)
-        try sealed.file.write(index, at: sealed.durableBytes)
-        try sealed.file.sync()
-        sealed.durableBytes += UInt64(index.count)
-        // Until the mark says so the segment is active: a second try writes the index to the same place.
-        try publish(sealed, now: now, sealed: true, durably: true)
-        active = nil
+        try close(now: now)
     }
 
     /// When the active segment is due to be sealed for its age; nil if there is none with rows.
@@ -293,8 +284,14 @@ final class SegmentWriter {
 
     /// After a failed sync: the pages may be gone although a second sync would succeed, so this segment ends where it was durable.
     private func abandon(now: Int64) throws(IOFailure) {
-        guard var segment = active else { return }
         writtenBytes = 0
+        try close(now: now)
+    }
+
+    /// Ends the active segment with its index, where it was last durable. When this returns, all of it and its mark are durable.
+    private func close(now: Int64) throws(IOFailure) {
+        guard var segment = active else { return }
+        // What an earlier try left behind this place must not stand behind the index.
         try segment.file.truncate(to: segment.durableBytes)
         let index = SegmentIndex.encode(
             entries: segment.entries, firstSequence: segment.header.firstSequence, firstIngest: segment.firstIngest, sealed: now,
@@ -302,6 +299,7 @@ final class SegmentWriter {
         try segment.file.write(index, at: segment.durableBytes)
         try segment.file.sync()
         segment.durableBytes += UInt64(index.count)
+        // Until the mark says so the segment is active: a second try writes the index to the same place.
         try publish(segment, now: now, sealed: true, durably: true)
         active = nil
     }

@@ -43,20 +43,11 @@ func reporting(_ work: () throws -> Void) throws {
         try work()
     } catch let exit as ExitCode {
         throw exit
-    } catch let failure as IOFailure {
-        complain("\(failure)")
-        throw ExitCode(74)
-    } catch let failure as SpoolFailure {
-        complain("\(failure)")
-        if case .io = failure { throw ExitCode(74) }
-        throw ExitCode(64)
     } catch {
-        complain("\(error)")
-        throw ExitCode(64)
+        printToStandardError("spool-writer: \(error)")
+        throw ExitCode(exitStatus(of: error))
     }
 }
-
-private func complain(_ text: String) { printToStandardError("spool-writer: \(text)") }
 
 extension SpoolWriter {
     struct Run: ParsableCommand {
