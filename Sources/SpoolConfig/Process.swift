@@ -26,14 +26,20 @@ public func makeLogger(_ label: String) -> Logger {
     return logger
 }
 
+/// Opens /dev/null for standard input, output and error where they are closed: the first file to be opened would else take
+/// their number, and a message would be written into the spool.
+public func claimStandardDescriptors() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 { _ = open("/dev/null", O_RDWR) }
+}
+
 /// Writes all bytes to standard output; a reader that went away ends the process as it does for other tools.
-public func writeToStandardOutput(_ bytes: [UInt8]) {
+public func writeToStandardOutput(_ bytes: [UInt8]) throws(IOFailure) {
     var done = 0
     while done < bytes.count {
         let count = bytes.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress.unsafelyUnwrapped + done, $0.count - done) }
         if count < 0 {
             if errno == EINTR { continue }
-            return
+            throw IOFailure("write", "standard output", errno)
         }
         done += count
     }
@@ -46,4 +52,9 @@ public func exitStatus(of error: any Error) -> Int32 {
     case SpoolFailure.io: 74
     default: 64
     }
+}
+
+/// Makes sure that everything printed so far arrived, so that a report into a full disk is not taken for a whole one.
+public func finishStandardOutput() throws(IOFailure) {
+    guard fflush(nil) == 0 else { throw IOFailure("write", "standard output", errno) }
 }

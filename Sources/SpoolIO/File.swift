@@ -162,6 +162,25 @@ public enum Directory {
         guard unlink(path) == 0 || errno == ENOENT else { throw IOFailure("remove", path, errno) }
     }
 
+    /// Whether two paths are the same file, by whatever name.
+    public static func areSame(_ first: String, _ second: String) -> Bool {
+        var one = stat()
+        var two = stat()
+        return stat(first, &one) == 0 && stat(second, &two) == 0 && one.st_dev == two.st_dev && one.st_ino == two.st_ino
+    }
+
+    /// Whether a file lies, or would lie, somewhere below a directory.
+    public static func isWithin(_ path: String, _ directory: String) -> Bool {
+        func real(_ path: String) -> String? {
+            guard let resolved = realpath(path, nil) else { return nil }
+            defer { free(resolved) }
+            return String(cString: resolved)
+        }
+        let parent = parent(of: path)
+        guard let inner = real(parent.isEmpty ? "." : parent), let outer = real(directory) else { return false }
+        return inner == outer || inner.hasPrefix(outer + "/")
+    }
+
     public static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "" }
         return slash == path.startIndex ? "/" : String(path[..<slash])

@@ -9,13 +9,9 @@ public enum LocalSocket {
     /// - Returns: the listening descriptor.
     public static func listen(at path: String) throws(IOFailure) -> Int32 {
         var address = try Self.address(path)
-        if let other = try? connect(to: path) {
-            close(other)
-            throw IOFailure("listen at", path, EADDRINUSE)
-        }
+        try makeRoom(at: path)
         let parent = Directory.parent(of: path)
         if !parent.isEmpty { try Directory.create(parent) }
-        try Directory.removeIfPresent(path)
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000 | 0o4000, 0)
         guard descriptor >= 0 else { throw IOFailure("socket", path, errno) }
         let bound = withUnsafePointer(to: &address) {
@@ -32,10 +28,27 @@ public enum LocalSocket {
         return descriptor
     }
 
+    /// Removes the socket file of a process that is gone; refuses anything else that is there.
+    private static func makeRoom(at path: String) throws(IOFailure) {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return }
+        guard status.st_mode & S_IFMT == S_IFSOCK else { throw IOFailure("listen at (there is another file)", path, EEXIST) }
+        do throws(IOFailure) {
+            close(try connect(to: path, waiting: false))
+            throw IOFailure("listen at", path, EADDRINUSE)
+        } catch {
+            // A full backlog (EAGAIN) is somebody too, and without permission nobody can tell.
+            guard error.code == ECONNREFUSED else { throw IOFailure("listen at", path, EADDRINUSE) }
+            try Directory.removeIfPresent(path)
+        }
+    }
+
     /// Connects to a listening socket.
-    public static func connect(to path: String) throws(IOFailure) -> Int32 {
+    ///
+    /// - Parameter waiting: whether to wait where its backlog is full, rather than to fail with EAGAIN.
+    public static func connect(to path: String, waiting: Bool = true) throws(IOFailure) -> Int32 {
         var address = try Self.address(path)
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000, 0)
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2000000 | (waiting ? 0 : 0o4000), 0)
         guard descriptor >= 0 else { throw IOFailure("socket", path, errno) }
         let connected = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {

@@ -64,6 +64,11 @@ public struct SpoolDirectory: Sendable {
                 }
                 return (SpoolDirectory(path: path, writer: writer), lock)
             }
+            for table in try SpoolDirectory(path: path, writer: "").tables()
+            where !(try SpoolDirectory(path: path, writer: "").segments(of: table).isEmpty) {
+                throw SpoolFailure.badID(
+                    path: path, reason: "is missing, but table \(table) has segments, which name their writer: restore it")
+            }
             let writer = configured ?? makeWriterID()
             try TextFile.replace("\(path)/\(idName)", with: "coldpath-spool 1\nwriter \(writer)\n")
             return (SpoolDirectory(path: path, writer: writer), lock)

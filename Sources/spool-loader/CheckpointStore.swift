@@ -16,7 +16,7 @@ final class CheckpointStore {
         try Directory.create(home)
         lock = try File.openForWriting("\(home)/\(table).lock")
         guard try lock.lock() else {
-            throw CommandFailure("\(home)/\(table).lock: another loader has this checkpoint; stop it, or use other --checkpoints", code: 74)
+            throw CommandFailure("\(home)/\(table).lock: another loader has this checkpoint; one at a time can load a spool", code: 74)
         }
         let path = "\(home)/\(table).checkpoint"
         quarantinePath = "\(home)/\(table).quarantine"

@@ -14,6 +14,11 @@ struct SpoolLoader: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [Run.self, Ls.self, Cat.self, Verify.self, Audit.self, Migrate.self])
+
+    static func main() {
+        claimStandardDescriptors()
+        main(nil)
+    }
 }
 
 /// What every command takes.
@@ -56,6 +61,7 @@ struct ServerOptions: ParsableArguments {
 func reporting(_ work: () throws -> Void) throws {
     do {
         try work()
+        try finishStandardOutput()
     } catch let exit as ExitCode {
         throw exit
     } catch {

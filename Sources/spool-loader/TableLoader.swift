@@ -212,7 +212,8 @@ final class TableLoader {
                 return retry(complaint, now: now)
             }
             if !found.deduplicates {
-                log.warning("ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
+                logOnce(
+                    .warning, "ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
             }
             target = found
             succeeded()
@@ -373,16 +374,20 @@ final class TableLoader {
             $0.rowsExpired += expired
         }
         self.work = nil
+        batchFinished()
         status = .ready
     }
 
     // MARK: Outcomes
 
-    private func succeeded() {
+    /// A request was answered well. Only a finished batch ends the backing off: an insert that is refused for ever would else be tried
+    /// for ever at full speed, since the questions between are answered.
+    private func succeeded() { status = .ready }
+
+    private func batchFinished() {
         if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
         failures = 0
         backoff.reset()
-        status = .ready
     }
 
     private func failed(_ answer: ServerAnswer, now: Int64) {

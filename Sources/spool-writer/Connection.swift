@@ -26,8 +26,8 @@ final class Connection {
 
     /// The producer has ended its side; what it sent is still answered.
     private(set) var inputEnded = false
-    /// Nothing more can be read or written.
-    private(set) var isBroken = false
+    /// The producer does not listen any more; what it sent before it went away is still recorded.
+    private var isDeaf = false
 
     init(descriptor: Int32) { self.descriptor = descriptor }
 
@@ -39,7 +39,7 @@ final class Connection {
 
     var hasAnswers: Bool { answers.count > 0 }
     /// Whether everything that came is durable and answered, and nothing more will come.
-    var isDone: Bool { isBroken || (inputEnded && answers.count == 0 && source.complete == source.position) }
+    var isDone: Bool { inputEnded && answers.count == 0 && source.complete == source.position }
 
     /// Reads once and records every whole line.
     ///
@@ -49,8 +49,10 @@ final class Connection {
         switch LocalSocket.receive(descriptor, into: room) {
         case .wait: return 0
         case .ended:
-            // A line without its newline may be cut short: it was never whole, so it is not taken.
             inputEnded = true
+            // A line without its newline may be cut short: it was never whole, so it is not taken.
+            if case .none = lines.rest() { return 0 }
+            put("{\"error\":\"the last line has no newline, so it may be cut short: not taken\"}\n")
             return 0
         case .bytes(let count):
             lines.filled(count)
@@ -148,18 +150,20 @@ final class Connection {
         put("{\"refused\":\(refusal.json(line: source.position))}\n")
     }
 
-    private func put(_ text: String) { answers.append(contentsOf: text.utf8) }
+    private func put(_ text: String) {
+        if !isDeaf { answers.append(contentsOf: text.utf8) }
+    }
 
     /// Sends what the producer takes now.
     func sendAnswers() {
-        while answers.count > 0, !isBroken {
+        while answers.count > 0 {
             switch LocalSocket.send(descriptor, answers.bytes) {
             case .bytes(let count): answers.dropFirst(count)
             case .wait: return
             case .ended:
-                // It does not listen any more; what it sent is recorded all the same.
+                // It may have closed with lines still on their way to us: reading goes on to their end.
                 answers.truncate(to: 0)
-                isBroken = true
+                isDeaf = true
             }
         }
     }

@@ -32,12 +32,22 @@ extension SpoolWriter {
         func run() throws {
             try reporting {
                 let configuration = try common.configuration()
+                try checkFiles(spool: configuration.required("spool"))
                 let recorder = try Recorder(configuration: configuration, log: makeLogger("spool-writer"))
                 let rejects = try RejectsFile(path: rejects)
                 var importer = LineImporter(recorder: recorder, table: table, name: name, rejects: rejects)
                 defer { importer.free() }
-                for file in files.isEmpty ? ["-"] : files { try importer.take(file) }
-                try recorder.finish()
+                do {
+                    for file in files.isEmpty ? ["-"] : files { try importer.take(file) }
+                    try recorder.finish()
+                } catch {
+                    // What was taken is not taken back; how far that is must be known before anybody tries again.
+                    try? recorder.finish()
+                    printToStandardError(
+                        "spool-writer: stopped; the first \(importer.source.complete) lines of the input are durable"
+                            + (name == nil ? "" : ": run the same import again once the cause is mended"))
+                    throw error
+                }
                 try rejects.finish()
                 let source = importer.source
                 printToStandardError(
@@ -46,6 +56,19 @@ extension SpoolWriter {
                         + (source.refused > 0 ? "; \(source.refused) lines refused" + (self.rejects.map { ", see \($0)" } ?? "") : ""))
                 if source.refused > 0 { throw ExitCode(1) }
             }
+        }
+
+        /// Nothing is recorded, or overwritten, before every file is known to be what it should be.
+        private func checkFiles(spool: String) throws {
+            for file in files where file != "-" {
+                guard !Directory.exists(file) else { throw IOFailure("read (it is a directory)", file, EISDIR) }
+                _ = try File.openForReading(file)
+            }
+            guard let rejects else { return }
+            for file in files where Directory.areSame(file, rejects) {
+                throw ValidationError("--rejects \(rejects) is an input, and would be overwritten")
+            }
+            if Directory.isWithin(rejects, spool) { throw ValidationError("--rejects \(rejects) is within the spool") }
         }
     }
 }
@@ -116,12 +139,7 @@ struct LineImporter {
             lines.filled(count)
             try drain(path, &number) { lines.next() }
             recorder.tick(monotonic: Clock.monotonic())
-            if let failure = recorder.blockedBy {
-                printToStandardError(
-                    "spool-writer: stopped at \(path):\(number); the first \(source.complete) lines of the input are durable"
-                        + (source.name == nil ? "" : "; run the same import again once the cause is mended"))
-                throw failure
-            }
+            if let failure = recorder.blockedBy { throw failure }
         }
         // A file's last line may lack its newline.
         try drain(path, &number) { lines.rest() }

@@ -14,6 +14,9 @@ final class SocketServer {
     /// How long producers may go on to send, and to read their answers, once a stop was asked for.
     private static let stopGrace: Int64 = 2_000_000_000
 
+    /// How long the listener rests after it could not accept. Nanoseconds.
+    private static let acceptPause: Int64 = 1_000_000_000
+
     private let recorder: Recorder
     private let listener: Int32
     private let path: String
@@ -21,6 +24,7 @@ final class SocketServer {
     private let maxConnections: Int
     private let log: Logger
     private var connections: [Connection] = []
+    private var acceptAgainAt: Int64 = 0
 
     /// Listens at `path`; SIGTERM and SIGINT stop the loop.
     init(recorder: Recorder, path: String, maxConnections: Int, log: Logger) throws(IOFailure) {
@@ -71,7 +75,7 @@ final class SocketServer {
     ///
     /// - Returns: false if the older one is still alive.
     func release(_ name: String, for newcomer: Connection, _ recorder: Recorder) -> Bool {
-        for other in connections where other !== newcomer && other.source.name == name && !other.isBroken {
+        for other in connections where other !== newcomer && other.source.name == name {
             // All that it sent before it went away comes first.
             if !other.drainToEnd(recorder, self) { return false }
         }
@@ -80,7 +84,7 @@ final class SocketServer {
 
     private func descriptors(accepting: Bool) -> [pollfd] {
         let takesInput = !recorder.isBlocked
-        let listens = accepting && connections.count < maxConnections
+        let listens = accepting && connections.count < maxConnections && Clock.monotonic() >= acceptAgainAt
         var polled = [
             pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
             pollfd(fd: listens ? listener : -1, events: Int16(POLLIN), revents: 0),
@@ -112,11 +116,23 @@ final class SocketServer {
             }
         }
         if polled[1].revents != 0 {
-            while connections.count < maxConnections, let descriptor = LocalSocket.accept(listener) {
-                connections.append(Connection(descriptor: descriptor))
-            }
+            acceptWaiting()
         }
         return received
+    }
+
+    private func acceptWaiting() {
+        let before = connections.count
+        while connections.count < maxConnections, let descriptor = LocalSocket.accept(listener) {
+            connections.append(Connection(descriptor: descriptor))
+        }
+        if connections.count == maxConnections {
+            log.warning("\(maxConnections) connections, the most that writer.connections allows: further producers wait")
+        } else if connections.count == before {
+            // No descriptors left, most likely: asking again at once would only burn the processor.
+            acceptAgainAt = Clock.monotonic() + Self.acceptPause
+            log.warning("cannot accept a connection (is the limit of open files too low?); tries again in a second")
+        }
     }
 
     private func answer(progressed: Bool) {
@@ -135,7 +151,7 @@ final class SocketServer {
                 connection.answerProgress()
                 connection.sendAnswers()
             }
-            guard connections.contains(where: { $0.hasAnswers && !$0.isBroken }) else { break }
+            guard connections.contains(where: \.hasAnswers) else { break }
             usleep(1_000)
         } while Clock.monotonic() < deadline
     }

@@ -18,6 +18,11 @@ struct SpoolWriter: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [Run.self, Import.self, CheckConfig.self])
+
+    static func main() {
+        claimStandardDescriptors()
+        main(nil)
+    }
 }
 
 /// What every command takes.
@@ -41,6 +46,7 @@ struct CommonOptions: ParsableArguments {
 func reporting(_ work: () throws -> Void) throws {
     do {
         try work()
+        try finishStandardOutput()
     } catch let exit as ExitCode {
         throw exit
     } catch {

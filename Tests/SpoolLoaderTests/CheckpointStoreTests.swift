@@ -65,7 +65,7 @@ import Testing
         let store = try open()
         #expect(
             complaint { _ = try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
-                == "HOME/w1/fills.lock: another loader has this checkpoint; stop it, or use other --checkpoints")
+                == "HOME/w1/fills.lock: another loader has this checkpoint; one at a time can load a spool")
         try save(store, next: 5)
         #expect(try peek()?.epoch == 1)
     }

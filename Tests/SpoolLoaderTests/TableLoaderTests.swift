@@ -125,6 +125,18 @@ import Testing
         #expect(server.copies.count == 7)
     }
 
+    @Test func anInsertThatIsRefusedForEverBacksOffAlthoughQuestionsAreAnswered() throws {
+        let server = FakeClickHouse(Array(repeating: .exception(48), count: 12))
+        let bench = try LoaderBench(try spool(), server)
+        var most = 0
+        for _ in 0..<2_000 where bench.loader.status != .drained {
+            bench.run(steps: 1)
+            most = max(most, bench.loader.failures)
+        }
+        #expect(most == 12)
+        #expect(bench.loader.failures == 0 && server.holdsOnce(1..<9))
+    }
+
     @Test func rowsThatComeLaterAreLoadedLater() throws {
         let server = FakeClickHouse()
         let spool = try spool()

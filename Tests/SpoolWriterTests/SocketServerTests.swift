@@ -1,5 +1,6 @@
 import Glibc
 import SpoolFormat
+import SpoolIO
 import SpoolTesting
 import Testing
 
@@ -84,6 +85,42 @@ import Testing
         usleep(50_000)
         #expect(writer.stop() == 0)
         #expect(try spool.numbers() == (0..<50).map { $0 })
+    }
+
+    @Test("a producer that closes without reading its answers loses no line that it sent")
+    func deaf() throws {
+        let spool = try TestSpool(["writer.chunk_age": "1ms"])
+        let writer = try WriterProcess(spool)
+        var next: UInt64 = 0
+        for _ in 0..<30 {
+            let client = try writer.connect()
+            // Slowly at first, so that answers are on their way; then many at once, and gone.
+            for _ in 0..<10 {
+                try client.send(lines(next..<next + 1))
+                next += 1
+                usleep(1_000)
+            }
+            try client.send(lines(next..<next + 500))
+            next += 500
+        }
+        usleep(100_000)
+        #expect(writer.stop() == 0)
+        #expect(try spool.numbers().sorted() == (0..<next).map { $0 })
+    }
+
+    @Test("a file that is no socket is not removed to make room for one")
+    func otherFile() throws {
+        let directory = TemporaryDirectory()
+        let path = directory.file("precious")
+        try Bytes.write([1, 2, 3], to: path)
+        #expect(throws: IOFailure.self) { _ = try LocalSocket.listen(at: path) }
+        #expect(try Bytes.read(path) == [1, 2, 3])
+        let socket = directory.file("socket")
+        let listener = try LocalSocket.listen(at: socket)
+        #expect(throws: IOFailure.self) { _ = try LocalSocket.listen(at: socket) }
+        close(listener)
+        // Nobody listens any more, so this one may be replaced.
+        close(try LocalSocket.listen(at: socket))
     }
 
     @Test("a name is one producer's at a time, and free again when it has gone")

@@ -29,11 +29,14 @@ extension SpoolLoader {
         @Argument(help: ArgumentHelp("A segment file, or the name of a table.", valueName: "segment|table"))
         var target: String
 
+        func validate() throws {
+            if from > to { throw ValidationError("--from \(from) is behind --to \(to)") }
+        }
+
         func run() throws {
             try reporting {
                 var printer = RowPrinter(
-                    sequences: from...max(from, to), times: (since?.time ?? .min, until?.time ?? .max), csv: format == .csv && !json)
-                defer { printer.end() }
+                    sequences: from...to, times: (since?.time ?? .min, until?.time ?? .max), csv: format == .csv && !json)
                 if NameRule.isTable(target) {
                     let spool = try SpoolDirectory.open(common.configuration().required("spool"))
                     guard try spool.tables().contains(target) else {
@@ -49,6 +52,7 @@ extension SpoolLoader {
                 } else {
                     try printer.print(target, limit: nil)
                 }
+                try printer.end()
                 if printer.foundDamage { throw ExitCode(1) }
             }
         }
@@ -96,7 +100,7 @@ private struct RowPrinter {
         let limit = min(limit ?? size, size)
         if csv, header != reader.header.columns {
             header = reader.header.columns
-            put(RowText.csvHeader(reader.header.columns))
+            try put(RowText.csvHeader(reader.header.columns))
         }
         var offset = reader.start
         while true {
@@ -108,7 +112,7 @@ private struct RowPrinter {
                     header.maxEventTime >= times.from, header.minEventTime < times.to
                 else { continue }
                 do {
-                    printRows(of: try reader.block(of: chunk), chunk, reader.header)
+                    try printRows(of: try reader.block(of: chunk), chunk, reader.header)
                 } catch let error as FormatError {
                     complain("\(path) at \(chunk.offset): rows \(header.firstSequence) to \(header.endSequence - 1): \(error)")
                 }
@@ -122,13 +126,13 @@ private struct RowPrinter {
         }
     }
 
-    private mutating func printRows(of block: NativeBlock, _ chunk: LocatedChunk, _ segment: SegmentHeader) {
+    private mutating func printRows(of block: NativeBlock, _ chunk: LocatedChunk, _ segment: SegmentHeader) throws(IOFailure) {
         let time = block.columns[segment.eventTimeColumn]
         for row in 0..<block.rows {
             let sequence = chunk.header.firstSequence + UInt64(row)
             let at = Int64(truncatingIfNeeded: time.integer(row))
             guard sequences.contains(sequence), at >= times.from, at < times.to else { continue }
-            put(csv ? RowText.csv(block, row: row) : RowText.json(block, row: row, table: segment.table))
+            try put(csv ? RowText.csv(block, row: row) : RowText.json(block, row: row, table: segment.table))
         }
     }
 
@@ -137,14 +141,14 @@ private struct RowPrinter {
         printToStandardError("spool-loader: \(text)")
     }
 
-    private mutating func put(_ line: String) {
+    private mutating func put(_ line: String) throws(IOFailure) {
         buffer.append(contentsOf: line.utf8)
         buffer.append(0x0A)
-        if buffer.count > 1 << 16 { end() }
+        if buffer.count > 1 << 16 { try end() }
     }
 
-    mutating func end() {
-        writeToStandardOutput(buffer)
+    mutating func end() throws(IOFailure) {
+        try writeToStandardOutput(buffer)
         buffer.removeAll(keepingCapacity: true)
     }
 }
