@@ -62,7 +62,8 @@ extension SpoolWriter {
         private func checkFiles(spool: String) throws {
             for file in files where file != "-" {
                 guard !Directory.exists(file) else { throw IOFailure("read (it is a directory)", file, EISDIR) }
-                _ = try File.openForReading(file)
+                // Asked, not opened: a named pipe that is opened and closed again ends its writer.
+                guard access(file, R_OK) == 0 else { throw IOFailure("open", file, errno) }
             }
             guard let rejects else { return }
             for file in files where Directory.areSame(file, rejects) {

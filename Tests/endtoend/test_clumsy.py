@@ -41,6 +41,16 @@ def test_a_missing_input_is_named_before_anything_is_recorded(pipeline: Pipeline
     assert not (pipeline.spool / "orders").exists()
 
 
+def test_a_named_pipe_is_read_once_and_whole(pipeline: Pipeline, orders_file: Path) -> None:
+    """The look at the inputs before the start must not open it: its writer would be gone after that."""
+    pipe = pipeline.directory / "pipe"
+    os.mkfifo(pipe)
+    feed = subprocess.Popen(["sh", "-c", f"cat '{orders_file}' > '{pipe}'"])
+    done = run(binary("spool-writer"), "import", "--spool", pipeline.spool, "--schemas", SCHEMAS, pipe)
+    assert done.returncode == 0 and feed.wait(timeout=10) == 0
+    assert f"imported {sum(1 for _ in open(orders_file, 'rb'))} rows".encode() in done.stderr
+
+
 def test_a_report_into_a_full_disk_is_an_error(pipeline: Pipeline, orders_file: Path) -> None:
     run(binary("spool-writer"), "import", "--spool", pipeline.spool, "--schemas", SCHEMAS, orders_file)
     for report in (["ls"], ["cat", "orders"], ["verify"]):
