@@ -1,0 +1,8 @@
+// The header is all there is; compiling it here checks that it stands alone.
+#include "coldpath_ring.h"
+
+_Static_assert(sizeof(spool_ring_identity) == 128, "docs/ring.md §2");
+_Static_assert(sizeof(spool_record) == 8, "docs/ring.md §6");
+_Static_assert(__builtin_offsetof(spool_ring_producer_page, full_rows) == 128, "docs/ring.md §3");
+_Static_assert(__builtin_offsetof(spool_ring_consumer_page, taken_position) == 128, "docs/ring.md §3");
+_Static_assert(__builtin_offsetof(spool_ring_consumer_page, table_state) == 168, "docs/ring.md §3");
