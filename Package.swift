@@ -26,10 +26,14 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         // What Swift cannot reach by itself: CRC-32C instructions and a few Linux calls.
         .target(name: "CSystem"),
+        // The ring's layout and its producer's side, for C and C++ as for Swift: one header (docs/ring.md).
+        .target(name: "CSpoolRing"),
 
         // Arrows point only down: commands -> SpoolIO -> SpoolFormat.
         .target(name: "SpoolFormat", dependencies: ["CLZ4", "CSystem"], swiftSettings: strict),
         .target(name: "SpoolIO", dependencies: ["SpoolFormat", "CSystem"], swiftSettings: strict),
+        // The writer's side of a ring: mapping it without trusting it, and its rows into columns.
+        .target(name: "SpoolRing", dependencies: ["CSpoolRing", "CSystem", "SpoolFormat", "SpoolIO"], swiftSettings: strict),
         .target(
             name: "SpoolConfig",
             dependencies: [
@@ -40,7 +44,7 @@ let package = Package(
         .executableTarget(
             name: "spool-writer",
             dependencies: [
-                "SpoolFormat", "SpoolIO", "SpoolConfig",
+                "CSpoolRing", "CSystem", "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolRing",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -34,9 +34,9 @@ public struct ColumnLane {
     /// The values so far, those of the unfinished row last.
     public var values: RawBuffer
     /// Null map (one byte a row) or array ends (eight bytes a row).
-    @usableFromInline var marks: RawBuffer
+    public var marks: RawBuffer
     /// Values of all arrays so far.
-    @usableFromInline var elements: UInt64 = 0
+    public var elements: UInt64 = 0
     /// Row in which a value was last given, counted from 1 over the builder's life.
     @usableFromInline var givenInRow: UInt64 = 0
 
@@ -67,7 +67,8 @@ public struct ColumnLane {
         if width == 0 { values.append(UInt8(0)) } else { values.appendZeros(width) }
     }
 
-    mutating func appendDefault() {
+    /// Appends the value of a row that does not give this column.
+    public mutating func appendDefault() {
         switch shape {
         case .array: finishArray()
         case .nullable where defaultBytes.count == 0: appendNull()
@@ -232,6 +233,34 @@ public final class BlockBuilder {
         rows += 1
         row += 1
         return .finished
+    }
+
+    /// The event times `[from, to)` that the block takes, in nanoseconds since the Unix epoch; an empty builder first turns to
+    /// the partition of `time`.
+    public func openRange(for time: Int64) -> (from: Int64, to: Int64) {
+        if rows == 0, time < partitionRange.from || time >= partitionRange.to {
+            partitionRange = schema.partitionRule.range(around: time)
+            partition = schema.partitionRule.partition(of: time)
+        }
+        return partitionRange
+    }
+
+    /// Makes rows, whose values the caller has appended to every lane, part of the block.
+    ///
+    /// - Parameters:
+    ///   - earliest: the least event time among them, within ``openRange(for:)``, as is `latest`.
+    public func finishRows(_ count: Int, earliest: Int64, latest: Int64) {
+        precondition(earliest >= partitionRange.from && latest < partitionRange.to, "rows of another partition")
+        var bytes = 0
+        for index in lanes.indices {
+            lanes[index].finishRow()
+            bytes += lanes[index].finishedValues + lanes[index].finishedMarks
+        }
+        rows += count
+        byteCount = bytes + rows * (writerCell.count + 8)
+        minEventTime = min(minEventTime, earliest)
+        maxEventTime = max(maxEventTime, latest)
+        row += 1
     }
 
     /// Whether the builder could take a row of this event time without changing its partition.

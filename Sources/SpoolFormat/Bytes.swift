@@ -1,48 +1,48 @@
 import CSystem
 
 /// Little-endian fields read in order from bytes that come from outside: every read is checked.
-struct ByteReader {
-    let bytes: UnsafeRawBufferPointer
-    private(set) var offset: Int
+package struct ByteReader {
+    package let bytes: UnsafeRawBufferPointer
+    package private(set) var offset: Int
 
-    init(_ bytes: UnsafeRawBufferPointer, at offset: Int = 0) {
+    package init(_ bytes: UnsafeRawBufferPointer, at offset: Int = 0) {
         self.bytes = bytes
         self.offset = offset
     }
 
-    var remaining: Int { bytes.count - offset }
+    package var remaining: Int { bytes.count - offset }
 
-    mutating func take<Value: FixedWidthInteger>(_: Value.Type = Value.self) throws(FormatError) -> Value {
+    package mutating func take<Value: FixedWidthInteger>(_: Value.Type = Value.self) throws(FormatError) -> Value {
         let size = MemoryLayout<Value>.size
         guard remaining >= size else { throw .truncated(need: offset + size, have: bytes.count) }
         defer { offset += size }
         return Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Value.self))
     }
 
-    mutating func take(count: Int) throws(FormatError) -> UnsafeRawBufferPointer {
+    package mutating func take(count: Int) throws(FormatError) -> UnsafeRawBufferPointer {
         guard count >= 0, remaining >= count else { throw .truncated(need: offset + max(count, 0), have: bytes.count) }
         defer { offset += count }
         return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
     }
 
     /// A string of `text8`: one length byte, then UTF-8.
-    mutating func takeText8() throws(FormatError) -> String {
+    package mutating func takeText8() throws(FormatError) -> String {
         try takeText(count: Int(take(UInt8.self)))
     }
 
     /// A string of `text16`: two length bytes, then UTF-8.
-    mutating func takeText16() throws(FormatError) -> String {
+    package mutating func takeText16() throws(FormatError) -> String {
         try takeText(count: Int(take(UInt16.self)))
     }
 
-    mutating func takeText(count: Int) throws(FormatError) -> String {
+    package mutating func takeText(count: Int) throws(FormatError) -> String {
         let raw = try take(count: count)
         guard let text = String(validating: raw, as: UTF8.self) else { throw .malformed("text is not UTF-8") }
         return text
     }
 
     /// An unsigned LEB128 number, as Native blocks count with.
-    mutating func takeVarint() throws(FormatError) -> UInt64 {
+    package mutating func takeVarint() throws(FormatError) -> UInt64 {
         var value: UInt64 = 0
         for shift in stride(from: UInt64(0), to: 70, by: 7) {
             let byte = try take(UInt8.self)

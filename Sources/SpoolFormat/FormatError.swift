@@ -43,10 +43,10 @@ extension FormatError: CustomStringConvertible {
     }
 }
 
-/// Eight hexadecimal digits.
-public func hex(_ value: UInt32) -> String {
+/// All hexadecimal digits of a number, with leading zeros.
+public func hex<Value: FixedWidthInteger & UnsignedInteger>(_ value: Value) -> String {
     let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 8 - digits.count) + digits
+    return String(repeating: "0", count: Value.bitWidth / 4 - digits.count) + digits
 }
 
 /// The named limits of `docs/spool-format.md` §11.

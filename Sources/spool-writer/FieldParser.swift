@@ -7,13 +7,6 @@ struct FieldParser {
     /// Where strings with escapes are decoded.
     private(set) var scratch = RawBuffer(capacity: 4_096)
 
-    /// Times that make sense: from 1973-03-03, since a smaller number is seconds, milliseconds or microseconds, to
-    /// 2090-01-01: ClickHouse computes a TTL in `DateTime`, which ends in 2106 and wraps, and the longest retention that
-    /// schemas may have (`Retention.maxYears`) comes on top.
-    static let earliestTime: Int64 = 100_000_000_000_000_000
-    static let latestTime: Int64 = 3_786_912_000_000_000_000
-    static let timeRange = "1973-03-03 to 2090-01-01"
-
     func free() { scratch.free() }
 
     /// Takes the value of a field and appends it to the column.
@@ -147,7 +140,7 @@ struct FieldParser {
             switch TimestampText.parse(text) {
             case .success(let value): time = value
             case .failure(.syntax(let why)): throw Refusal("\"\(Self.shown(text))\" is not an RFC 3339 timestamp: \(why)")
-            case .failure(.outOfRange): throw Refusal("\"\(Self.shown(text))\" is outside \(Self.timeRange)")
+            case .failure(.outOfRange): throw Refusal("\"\(Self.shown(text))\" is outside \(EventTime.rangeText)")
             }
         } else {
             try Self.expectNumber(scanner, "a timestamp: integer nanoseconds or an RFC 3339 string")
@@ -155,16 +148,16 @@ struct FieldParser {
             guard number.isWhole else {
                 throw Refusal("expected integer nanoseconds, found \(Self.shown(number.text))")
             }
-            guard let digits = number.whole(upTo: UInt64(Self.latestTime)) else {
-                throw Refusal("\(Self.shown(number.text)) ns is outside \(Self.timeRange)")
+            guard let digits = number.whole(upTo: UInt64(EventTime.latest)) else {
+                throw Refusal("\(Self.shown(number.text)) ns is outside \(EventTime.rangeText)")
             }
             time = Int64(digits)
-            guard time >= Self.earliestTime else {
+            guard time >= EventTime.earliest else {
                 throw Refusal("\(time) is too small for nanoseconds since 1970; is it \(Self.guess(time))?")
             }
         }
-        guard time >= Self.earliestTime, time <= Self.latestTime else {
-            throw Refusal("\(rfc3339(time)) is outside \(Self.timeRange)")
+        guard time >= EventTime.earliest, time <= EventTime.latest else {
+            throw Refusal("\(rfc3339(time)) is outside \(EventTime.rangeText)")
         }
         return time
     }

@@ -231,29 +231,3 @@ struct JSONScanner {
         }
     }
 }
-
-/// The offset of the first byte that is not UTF-8 (no overlong forms, no surrogates, at most U+10FFFF); nil if all is.
-func invalidUTF8(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int? {
-    var index = 0
-    func continues(_ offset: Int) -> Bool { index + offset < count && bytes[index + offset] & 0xC0 == 0x80 }
-    while index < count {
-        let byte = bytes[index]
-        switch byte {
-        case 0..<0x80: index += 1
-        case 0xC2...0xDF:
-            guard continues(1) else { return index }
-            index += 2
-        case 0xE0...0xEF:
-            guard continues(1), continues(2), byte != 0xE0 || bytes[index + 1] >= 0xA0, byte != 0xED || bytes[index + 1] < 0xA0
-            else { return index }
-            index += 3
-        case 0xF0...0xF4:
-            guard continues(1), continues(2), continues(3), byte != 0xF0 || bytes[index + 1] >= 0x90,
-                byte != 0xF4 || bytes[index + 1] < 0x90
-            else { return index }
-            index += 4
-        default: return index
-        }
-    }
-    return nil
-}

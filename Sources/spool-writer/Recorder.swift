@@ -159,6 +159,31 @@ final class Recorder {
         return tables[index]
     }
 
+    // MARK: Rings
+
+    /// The table that rows of a ring go to.
+    func table(named name: String) -> Result<TableRecorder, Refusal> {
+        if let index = byName[name] { return .success(tables[index]) }
+        if let why = refusedTables[name] { return .failure(Refusal("the table cannot be recorded: \(why)", table: name)) }
+        return .failure(Refusal("schemas define no such table", table: name))
+    }
+
+    /// Forgets a source that can never come back, all of whose rows are durable.
+    func forget(_ source: Source) {
+        guard let name = source.name else { return }
+        namedSources[name] = nil
+        for table in tables { table.segments.forget(name) }
+    }
+
+    /// Every table's name, with the sequence before which all of its rows are durable.
+    var durableEnds: [(table: String, end: UInt64)] { tables.map { ($0.schema.table, $0.segments.durableEnd) } }
+
+    /// Makes every row of one source durable.
+    func commit(_ source: Source) {
+        for table in tables where source.hasUndurable(in: table) { table.cut() }
+        commitCut()
+    }
+
     // MARK: Durability
 
     /// Whether no more input should be taken: the disk takes nothing, or too much waits for it.
@@ -219,6 +244,7 @@ final class Recorder {
         for table in tables { try table.segments.seal(now: now) }
     }
 
+    @discardableResult
     private func commitCut() -> Bool {
         let now = Clock.now()
         var worst: IOFailure?

@@ -81,6 +81,12 @@ final class SegmentWriter {
         block.free()
     }
 
+    /// Forgets a source that can never come back. Call when all of its rows are durable.
+    func forget(_ source: String) {
+        positions.forget(source)
+        durablePositions.forget(source)
+    }
+
     /// Whether chunks wait to be written or synced.
     var isDirty: Bool { !pending.isEmpty }
     /// Bytes held in memory because they are not durable yet.

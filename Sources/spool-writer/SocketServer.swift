@@ -17,18 +17,28 @@ final class SocketServer {
     /// How long the listener rests after it could not accept. Nanoseconds.
     private static let acceptPause: Int64 = 1_000_000_000
 
+    /// Descriptors that are polled before those of the connections: the stop, the listener, the rings' directory.
+    private static let fixedDescriptors = 3
+
     private let recorder: Recorder
     private let listener: Int32
     private let path: String
     private let stop: Int32
     private let maxConnections: Int
     private let log: Logger
+    private let rings: RingSet?
+    /// Never sleeps.
+    private let isBusy: Bool
     private var connections: [Connection] = []
     private var acceptAgainAt: Int64 = 0
 
     /// Listens at `path`; SIGTERM and SIGINT stop the loop.
-    init(recorder: Recorder, path: String, maxConnections: Int, log: Logger) throws(IOFailure) {
+    init(
+        recorder: Recorder, path: String, maxConnections: Int, rings: RingSet? = nil, isBusy: Bool = false, log: Logger
+    ) throws(IOFailure) {
         self.recorder = recorder
+        self.rings = rings
+        self.isBusy = isBusy
         self.path = path
         self.maxConnections = maxConnections
         self.log = log
@@ -47,7 +57,7 @@ final class SocketServer {
     func run() throws(IOFailure) {
         var stopAt: Int64?
         while true {
-            let wait = stopAt == nil ? waitMilliseconds() : 20
+            let wait = isBusy ? 0 : stopAt == nil ? waitMilliseconds() : 20
             var polled = descriptors(accepting: stopAt == nil)
             _ = poll(&polled, nfds_t(polled.count), wait)
             if stopAt == nil, polled[0].revents != 0 {
@@ -56,15 +66,17 @@ final class SocketServer {
                 notifySupervisor("STOPPING=1")
                 try? Directory.removeIfPresent(path)
             }
-            let received = serve(polled)
+            if polled[2].revents != 0 { rings?.directoryChanged() }
+            let received = serve(polled) + (rings?.drain(monotonic: Clock.monotonic()) ?? 0)
             // Refusals first: once the lines behind them are durable, a producer that was not told would never hear of them.
             for connection in connections { connection.sendAnswers() }
             let moved = recorder.tick(monotonic: Clock.monotonic())
             answer(progressed: moved || received > 0)
+            rings?.publish()
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
                 if received == 0 || Clock.monotonic() >= stopAt { break }
-            } else if received > 0 && received < Self.gatherBelowBytes && !recorder.isBlocked {
+            } else if received > 0 && received < Self.gatherBelowBytes && !recorder.isBlocked && !isBusy {
                 usleep(Self.gatherMicroseconds)
             }
         }
@@ -88,6 +100,7 @@ final class SocketServer {
         var polled = [
             pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
             pollfd(fd: listens ? listener : -1, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: rings?.watch ?? -1, events: Int16(POLLIN), revents: 0),
         ]
         for connection in connections {
             var events: Int32 = 0
@@ -99,9 +112,11 @@ final class SocketServer {
     }
 
     private func waitMilliseconds() -> Int32 {
-        guard let deadline = recorder.nextDeadline else { return Int32(Self.maxWaitMilliseconds) }
-        let wait = (deadline - Clock.monotonic() + 999_999) / 1_000_000
-        return Int32(max(0, min(wait, Self.maxWaitMilliseconds)))
+        let monotonic = Clock.monotonic()
+        var wait = Self.maxWaitMilliseconds * 1_000_000
+        if let deadline = recorder.nextDeadline { wait = min(wait, deadline - monotonic) }
+        if let rings, !recorder.isBlocked { wait = min(wait, rings.wait(monotonic: monotonic)) }
+        return Int32(max(0, (wait + 999_999) / 1_000_000))
     }
 
     /// Reads from everyone who has something.
@@ -109,8 +124,9 @@ final class SocketServer {
     /// - Returns: bytes received.
     private func serve(_ polled: [pollfd]) -> Int {
         var received = 0
-        for (index, connection) in connections.enumerated() where index + 2 < polled.count && polled[index + 2].fd >= 0 {
-            let events = Int32(polled[index + 2].revents)
+        for (index, connection) in connections.enumerated()
+        where index + Self.fixedDescriptors < polled.count && polled[index + Self.fixedDescriptors].fd >= 0 {
+            let events = Int32(polled[index + Self.fixedDescriptors].revents)
             if events & (POLLIN | POLLHUP | POLLERR) != 0, !recorder.isBlocked, !connection.inputEnded {
                 received += connection.receive(into: recorder, server: self)
             }
@@ -144,7 +160,10 @@ final class SocketServer {
     }
 
     private func finish() throws(IOFailure) {
+        // Once more around; what producers publish from here on waits in their rings for the next writer.
+        _ = rings?.drain(monotonic: Clock.monotonic())
         try recorder.finish()
+        rings?.publish()
         let deadline = Clock.monotonic() + Self.stopGrace
         repeat {
             for connection in connections {

@@ -21,7 +21,7 @@ final class Source {
     }
 
     /// Everything before this position is durable or was refused.
-    var complete: UInt64 { undurable.values.min() ?? position }
+    var complete: UInt64 { min(undurable.values.min() ?? position, position) }
 
     func noteUndurable(_ table: AnyObject, from position: UInt64) {
         let key = ObjectIdentifier(table)
@@ -32,13 +32,19 @@ final class Source {
     func complete(onceDurable table: AnyObject, rest: UInt64?) -> UInt64 {
         var others = undurable
         others[ObjectIdentifier(table)] = rest
-        return others.values.min() ?? position
+        // A ring's rows are taken table by table: its position moves once all of a batch are, and until then none of them is past.
+        return min(others.values.min() ?? position, position)
     }
 
     /// All rows of the table before those still gathered are durable now.
     ///
     /// - Parameter rest: position of the first row still gathered, nil if there is none.
     func noteDurable(_ table: AnyObject, rest: UInt64?) { undurable[ObjectIdentifier(table)] = rest }
+}
+
+extension Source {
+    /// Whether it has rows of this table that are not durable.
+    func hasUndurable(in table: AnyObject) -> Bool { undurable[ObjectIdentifier(table)] != nil }
 }
 
 /// What one source gave to the rows now being gathered for a table.
@@ -67,6 +73,9 @@ struct PositionTable {
             positions[oldest] = nil
         }
     }
+
+    /// Forgets a source that can never come back, such as a ring whose file is removed.
+    mutating func forget(_ source: String) { positions[source] = nil }
 
     /// All of them, oldest first, for the header of a new segment.
     var all: [SourcePosition] {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import CSystem
 import Glibc
 import Logging
 import SpoolConfig
@@ -68,20 +69,35 @@ extension SpoolWriter {
         @OptionGroup var common: CommonOptions
         @Option(help: ArgumentHelp("Path of the unix socket.", valueName: "path"))
         var socket: String?
+        @Option(help: ArgumentHelp("Directory of the shared-memory rings to drain.", valueName: "dir"))
+        var rings: String?
 
         func run() throws {
             try reporting {
-                let configuration = try common.configuration(["writer.socket": socket])
+                let configuration = try common.configuration(["writer.socket": socket, "writer.rings": rings])
                 let log = makeLogger("spool-writer")
                 let recorder = try Recorder(configuration: configuration, log: log)
                 let path = configuration.required("writer.socket")
+                try SpoolWriter.bindToProcessor(configuration)
+                let rings = try RingSet.open(configuration, recorder: recorder, log: log)
                 let server = try SocketServer(
-                    recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"), log: log)
-                log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)")
+                    recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"), rings: rings,
+                    isBusy: configuration.text("writer.wait") == "busy", log: log)
+                let drained = configuration.text("writer.rings").map { ", rings \($0)" } ?? ""
+                log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)\(drained)")
                 notifySupervisor("READY=1")
                 try server.run()
                 log.notice("stopped: everything is durable")
             }
+        }
+    }
+
+    private static func bindToProcessor(_ configuration: Configuration) throws {
+        guard configuration.text("writer.processor") != nil else { return }
+        let processor = configuration.count("writer.processor")
+        let code = cp_pin_thread(Int32(processor))
+        guard code == 0 else {
+            throw ConfigFailure(description: "writer.processor: cannot run on processor \(processor): \(String(cString: strerror(code)))")
         }
     }
 

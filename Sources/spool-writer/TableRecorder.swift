@@ -1,5 +1,6 @@
 import SpoolFormat
 import SpoolIO
+import SpoolRing
 
 /// When the rows of a table become a chunk.
 struct ChunkLimits {
@@ -63,46 +64,135 @@ final class TableRecorder {
             gatheringSince = monotonic
             firstIngest = now
         }
-        contribute(source, position)
+        contribute(source, from: position, to: position + 1)
         if builder.rows >= limits.rows || builder.byteCount >= limits.bytes { cut() }
     }
 
     /// Goes on with the builder that takes the unfinished row.
     @inline(never)
     private func switchPartition() throws(Refusal) {
-        let time = builder.unfinishedEventTime
-        let target: BlockBuilder
-        if let index = others.firstIndex(where: { $0.takes(time) }) {
-            target = others.remove(at: index)
-        } else if others.count + 1 == Self.maxOpenPartitions {
+        guard let target = try otherBuilder(for: builder.unfinishedEventTime) else {
             // The row stays with its builder, which is empty after this.
             return cut()
-        } else if let free = spare.popLast() {
-            target = free
-        } else {
-            do {
-                target = try BlockBuilder(schema: schema, writer: writerID, parseDefault: defaultBytes)
-            } catch {
-                throw Refusal(error.description)
-            }
         }
         builder.moveUnfinishedRow(to: target)
         others.append(builder)
         builder = target
     }
 
+    /// A builder that takes rows of this time, which is no longer among the others; nil if there are too many already.
+    private func otherBuilder(for time: Int64) throws(Refusal) -> BlockBuilder? {
+        if let index = others.firstIndex(where: { $0.takes(time) }) { return others.remove(at: index) }
+        if others.count + 1 == Self.maxOpenPartitions { return nil }
+        if let free = spare.popLast() { return free }
+        do {
+            return try BlockBuilder(schema: schema, writer: writerID, parseDefault: defaultBytes)
+        } catch {
+            throw Refusal(error.description)
+        }
+    }
+
+    // MARK: Rows of a ring
+
+    /// Where rows of a ring come from, and when.
+    struct RingOrigin {
+        let source: Source
+        /// Position in the ring of the first byte of the copy that the rows lie in.
+        let base: UInt64
+        /// Nanoseconds since the Unix epoch, and on the clock that never jumps.
+        let now: Int64
+        let monotonic: Int64
+    }
+
+    /// Makes rows of a ring part of the chunks being gathered, in their order.
+    ///
+    /// - Parameter refuse: is told of each row that fails, by its index.
+    func append(
+        _ rows: RingRows, plan: RowPlan, names: NameTable, origin: RingOrigin, refuse: (Int, Refusal) -> Void
+    ) {
+        var next = 0
+        while next < rows.count {
+            let rest = rows.dropFirst(next)
+            do throws(Refusal) {
+                next += try appendRun(rest, plan, names, origin) { refuse(next + $0, $1) }
+            } catch {
+                refuse(next, error)
+                next += 1
+            }
+        }
+    }
+
+    /// Takes rows of one partition, up to the chunk's limit.
+    ///
+    /// - Returns: how many of the rows are dealt with.
+    /// - Throws: `Refusal` of the first row.
+    private func appendRun(
+        _ rows: RingRows, _ plan: RowPlan, _ names: NameTable, _ origin: RingOrigin, refuse: (Int, Refusal) -> Void
+    ) throws(Refusal) -> Int {
+        let range = try open(RowGather.eventTime(rows, 0, plan: plan))
+        var run = rows.prefix(max(1, limits.rows - builder.rows))
+        var times = RowGather.eventTimes(run, plan: plan)
+        if times.earliest < range.from || times.latest >= range.to {
+            var count = 1
+            while count < run.count {
+                let time = RowGather.eventTime(run, count, plan: plan)
+                if time < range.from || time >= range.to { break }
+                count += 1
+            }
+            run = run.prefix(count)
+            times = RowGather.eventTimes(run, plan: plan)
+        }
+        do throws(RowGather.Fault) {
+            try RowGather.append(run, plan: plan, names: names, to: builder)
+        } catch {
+            builder.undoRow()
+            if run.count == 1 { throw RingRefusal.refusal(of: run, error, plan: plan) }
+            for index in 0..<run.count {
+                append(run.dropFirst(index).prefix(1), plan: plan, names: names, origin: origin) { refuse(index + $0, $1) }
+            }
+            return run.count
+        }
+        builder.finishRows(run.count, earliest: times.earliest, latest: times.latest)
+        if gatheringSince == nil {
+            gatheringSince = origin.monotonic
+            firstIngest = origin.now
+        }
+        let first = run.record(0).start
+        contribute(origin.source, from: origin.base + UInt64(first), to: origin.base + UInt64(run.record(run.count - 1).end))
+        if builder.rows >= limits.rows || builder.byteCount >= limits.bytes { cut() }
+        return run.count
+    }
+
+    /// Turns to a builder that takes rows of this time.
+    ///
+    /// - Returns: the times that it takes.
+    private func open(_ time: Int64) throws(Refusal) -> (from: Int64, to: Int64) {
+        guard time >= EventTime.earliest, time <= EventTime.latest else {
+            throw RingRefusal.time(time, field: schema.columns[schema.eventTimeColumn].name)
+        }
+        if !builder.takes(time) {
+            if let target = try otherBuilder(for: time) {
+                others.append(builder)
+                builder = target
+            } else {
+                cut()
+            }
+        }
+        return builder.openRange(for: time)
+    }
+
     @inline(__always)
-    private func contribute(_ source: Source, _ position: UInt64) {
+    private func contribute(_ source: Source, from position: UInt64, to end: UInt64) {
         if let last = contributions.indices.last, contributions[last].source === source {
-            contributions[last].end = position + 1
+            contributions[last].end = end
             return
         }
         if let index = contributions.firstIndex(where: { $0.source === source }) {
-            contributions[index].end = position + 1
+            contributions[index].end = end
             contributions.swapAt(index, contributions.count - 1)
             return
         }
-        contributions.append(Contribution(source: source, first: position, end: position + 1))
+        contributions.append(Contribution(source: source, first: position, end: end))
         source.noteUndurable(self, from: position)
         if contributions.count == FormatLimits.chunkSources { cut() }
     }

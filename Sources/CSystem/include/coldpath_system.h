@@ -18,6 +18,22 @@ int cp_reserve(int descriptor, int64_t offset, int64_t count);
 // SIGPIPE is ignored from then on: a peer that went away is an error of write(2), not a death.
 int cp_stop_signals(void);
 
+// Access to shared memory that its other owner may cut under our feet: what would be a SIGBUS is the answer EFAULT. The first
+// call installs the handler; a SIGBUS anywhere else still ends the process.
+int cp_guarded_copy(void *to, const void *from, size_t count);
+// An acquire load and a release store.
+int cp_guarded_load(uint64_t *to, const uint64_t *from);
+int cp_guarded_store(uint64_t *to, uint64_t value);
+int cp_guarded_load32(uint32_t *to, const uint32_t *from);
+
+// mmap(2) of a ring's file for its reader: `header` bytes, the data behind them, and the same data once more. NULL and errno if it
+// cannot be.
+void *cp_map_ring(int descriptor, size_t header, size_t data);
+void cp_unmap_ring(void *base, size_t header, size_t data);
+
+// Binds the calling thread to one processor. 0 or errno.
+int cp_pin_thread(int processor);
+
 // inotify_init1(2) without blocking, or -1.
 int cp_watch_open(void);
 // Watches a directory for new, changed and renamed files; a watch descriptor, or -1.

@@ -1,0 +1,232 @@
+import CSpoolRing
+import SpoolFormat
+import SpoolRing
+
+/// Memory that all rings are drained through: records are copied here before anybody looks at them.
+final class DrainMemory {
+    /// Bytes copied at a time: what is gathered from them next should still be in the processor's cache.
+    static let copyBytes = 256 << 10
+    /// Least bytes of a record: its word and a row of at least one byte.
+    private static let leastRecordBytes = 16
+
+    fileprivate var copy = RawBuffer(capacity: copyBytes + RingRows.slack)
+    /// For each declared table of the ring being drained, where its rows begin in the copy.
+    fileprivate let offsets: UnsafeMutablePointer<UnsafeMutablePointer<UInt32>>
+    fileprivate let counts: UnsafeMutablePointer<Int>
+    /// Least bytes of a record of each table.
+    fileprivate let leastBytes: UnsafeMutablePointer<Int>
+    private var tables = 0
+
+    init() {
+        let most = Int(SPOOL_RING_MAX_TABLES)
+        offsets = .allocate(capacity: most)
+        counts = .allocate(capacity: most)
+        leastBytes = .allocate(capacity: most)
+    }
+
+    deinit {
+        copy.free()
+        for index in 0..<tables { offsets[index].deallocate() }
+        offsets.deallocate()
+        counts.deallocate()
+        leastBytes.deallocate()
+    }
+
+    fileprivate func prepare(_ declared: [DeclaredTable]) {
+        while tables < declared.count {
+            (offsets + tables).initialize(to: .allocate(capacity: Self.copyBytes / Self.leastRecordBytes))
+            tables += 1
+        }
+        for (index, table) in declared.enumerated() {
+            counts[index] = 0
+            leastBytes[index] = 8 + table.rowBytes
+        }
+    }
+}
+
+/// A ring that is drained: how far its bytes are taken, and what becomes of each declared table's rows.
+final class AttachedRing {
+    private enum Binding {
+        case taken(TableRecorder, RowPlan)
+        case refused(String)
+    }
+
+    let file: RingFile
+    let source: Source
+    private let names = NameTable()
+    private let bindings: [Binding]
+    private let refusals: RefusalLog
+    /// Refused rows, and the position up to which they are counted: those that a writer before us counted are not counted again.
+    private var refused: (rows: UInt64, before: UInt64)
+    private var publishedRefused: UInt64
+    private(set) var publishedDurable: UInt64
+    var publishedLoaded: UInt64
+
+    /// The producer is gone, and nothing was behind the last look.
+    var isAbandoned = false
+
+    /// Takes a ring over, where the spool and the ring itself say that it was left.
+    init(_ file: RingFile, recorder: Recorder, refusals: RefusalLog) throws(RingDefect) {
+        let durable = try file.durablePosition()
+        let write = try file.writePosition()
+        guard durable <= write, write - durable <= UInt64(file.header.dataBytes), durable % 8 == 0, write % 8 == 0 else {
+            throw .corrupt("it is durable up to \(durable) and written up to \(write)")
+        }
+        let source = recorder.source(named: file.sourceName, resume: true, from: durable)
+        guard source.position <= write, source.position % 8 == 0 else {
+            throw .corrupt("the spool has it up to \(source.position), it is written up to \(write)")
+        }
+        self.file = file
+        self.source = source
+        self.refusals = refusals
+        publishedDurable = durable
+        publishedLoaded = try file.loadedPosition()
+        refused = (try file.refusedRows(), try file.refusedPosition())
+        publishedRefused = refused.rows
+        bindings = file.tables.map { Self.bind($0, recorder) }
+    }
+
+    private static func bind(_ declared: DeclaredTable, _ recorder: Recorder) -> Binding {
+        switch recorder.table(named: declared.name) {
+        case .failure(let refusal): return .refused(refusal.reason)
+        case .success(let table):
+            do {
+                return .taken(table, try RowPlan(declared, schema: table.schema))
+            } catch {
+                return .refused(error.description)
+            }
+        }
+    }
+
+    /// Tells the producer what becomes of its rows.
+    ///
+    /// - Returns: what is refused, for people.
+    func announce() throws(RingDefect) -> [String] {
+        try file.setTableStates(bindings.map { if case .taken = $0 { SPOOL_TABLE_TAKEN } else { SPOOL_TABLE_REFUSED } })
+        try file.setState(SPOOL_RING_ATTACHED)
+        return zip(file.tables, bindings).compactMap { table, binding in
+            if case .refused(let why) = binding { "rows of table \(table.name) are refused: \(why)" } else { nil }
+        }
+    }
+
+    /// Bytes that are taken, or waiting, and not durable: they cannot be used again by the producer.
+    func undurableBytes() throws(RingDefect) -> Int { Int(clamping: try writePosition() - source.complete) }
+
+    private func writePosition() throws(RingDefect) -> UInt64 {
+        let write = try file.writePosition()
+        guard write >= source.position, write - publishedDurable <= UInt64(file.header.dataBytes), write % 8 == 0 else {
+            throw .corrupt("it is written up to \(write), taken up to \(source.position) and durable up to \(publishedDurable)")
+        }
+        return write
+    }
+
+    // MARK: Draining
+
+    /// Takes the next records, as many as the memory holds.
+    ///
+    /// - Returns: bytes taken; 0 if there is nothing.
+    /// - Throws: when a record or a position cannot be; those before it are taken.
+    func drain(through memory: DrainMemory, now: Int64, monotonic: Int64) throws(RingDefect) -> Int {
+        let available = try writePosition() - source.position
+        guard available > 0 else { return 0 }
+        // After the position: the names that its rows use are there.
+        try names.refresh(from: file)
+        memory.prepare(file.tables)
+        let base = source.position
+        let (taken, defect) = try copyAndSort(base, Int(clamping: available), memory)
+        take(memory, base, now, monotonic)
+        source.position = base + UInt64(taken)
+        refused.before = max(refused.before, source.position)
+        try file.setTaken(source.position)
+        if let defect { throw defect }
+        return taken
+    }
+
+    /// Copies whole records and sorts their places by table.
+    private func copyAndSort(_ base: UInt64, _ available: Int, _ memory: DrainMemory) throws(RingDefect) -> (taken: Int, RingDefect?) {
+        var count = min(available, DrainMemory.copyBytes)
+        try file.copy(from: base, count: count, to: memory.copy.base)
+        let first = Int(memory.copy.base.loadUnaligned(as: UInt32.self))
+        if first > count, first <= available, first <= file.header.maxRecordBytes {
+            // One long record by itself.
+            memory.copy.reserve(first + RingRows.slack)
+            count = first
+            try file.copy(from: base, count: count, to: memory.copy.base)
+        }
+        let most = file.header.maxRecordBytes
+        let tableCount = file.tables.count
+        let copy = UnsafeRawPointer(memory.copy.base)
+        var offset = 0
+        while offset < count {
+            let word = copy.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            let bytes = Int(word & 0xFFFF_FFFF)
+            let table = Int(word >> 32)
+            guard _fastPath(table < tableCount && bytes & 7 == 0 && bytes <= most && bytes >= memory.leastBytes[min(table, tableCount - 1)])
+            else { return (offset, .corrupt("at \(base + UInt64(offset)): a record of \(bytes) bytes for table \(table & 0xFFFF)")) }
+            if offset + bytes > count {
+                guard bytes <= available - offset else {
+                    return (offset, .corrupt("at \(base + UInt64(offset)): a record of \(bytes) bytes, written are \(available - offset)"))
+                }
+                break
+            }
+            let place = memory.counts[table]
+            memory.offsets[table][place] = UInt32(truncatingIfNeeded: offset &+ 8)
+            memory.counts[table] = place &+ 1
+            offset += bytes
+        }
+        return (offset, nil)
+    }
+
+    private func take(_ memory: DrainMemory, _ base: UInt64, _ now: Int64, _ monotonic: Int64) {
+        let origin = TableRecorder.RingOrigin(source: source, base: base, now: now, monotonic: monotonic)
+        var dropped: UInt64 = 0
+        for index in file.tables.indices where memory.counts[index] > 0 {
+            var rows = RingRows(base: memory.copy.base, offsets: memory.offsets[index], count: memory.counts[index])
+            switch bindings[index] {
+            case .refused(let why):
+                for row in 0..<rows.count {
+                    dropped += refuse(base + UInt64(rows.record(row).start), Refusal(why, table: file.tables[index].name))
+                }
+            case .taken(let table, let plan):
+                rows = rows.dropFirst(alreadyTaken(rows, table, base))
+                let offered = rows
+                table.append(offered, plan: plan, names: names, origin: origin) { row, refusal in
+                    dropped += refuse(base + UInt64(offered.record(row).start), refusal)
+                }
+            }
+        }
+        refused.rows += dropped
+    }
+
+    /// How many of the rows are in the spool already: after the death of a writer that had not yet told the ring.
+    private func alreadyTaken(_ rows: RingRows, _ table: TableRecorder, _ base: UInt64) -> Int {
+        guard base < source.resumeLimit, let name = source.name else { return 0 }
+        let end = table.segments.positions.end(name)
+        var count = 0
+        while count < rows.count, base + UInt64(rows.record(count).start) < end { count += 1 }
+        source.repeated += UInt64(count)
+        return count
+    }
+
+    /// - Returns: 1, or 0 if it was counted before.
+    private func refuse(_ position: UInt64, _ refusal: Refusal) -> UInt64 {
+        guard position >= refused.before else { return 0 }
+        refusals.note(refusal, ring: file, position: position)
+        return 1
+    }
+
+    // MARK: Telling the producer
+
+    /// Publishes how far the rows are durable: this gives the producer room again.
+    func publishDurable() throws(RingDefect) {
+        let durable = source.complete
+        guard durable > publishedDurable else { return }
+        // First what was refused: room that is given before it would hide a refusal.
+        if refused.rows > publishedRefused {
+            try file.setRefused(refused.rows, before: refused.before)
+            publishedRefused = refused.rows
+        }
+        try file.setDurable(durable)
+        publishedDurable = durable
+    }
+}

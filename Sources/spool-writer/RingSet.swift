@@ -1,0 +1,263 @@
+import CSpoolRing
+import CSystem
+import Glibc
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+import SpoolRing
+
+/// The rings of a directory: finds them, drains them, tells their producers how far they are durable, removes those of the dead.
+final class RingSet {
+    /// Rings that are drained at once; further ones wait in the directory.
+    static let maxRings = 1_024
+    static let suffix = ".ring"
+    private static let asideSuffix = ".bad"
+    /// How often the directory is looked through, and dead producers are looked for, whatever the watch says.
+    private static let scanEvery: Int64 = 1_000_000_000
+    /// A directory that has had nothing for this long is looked at less often.
+    private static let quietAfter: Int64 = 1_000_000_000
+
+    private let directory: String
+    private let recorder: Recorder
+    private let log: Logger
+    private let owners: Set<UInt32>
+    private let lock: File
+    private let memory = DrainMemory()
+    private let refusals: RefusalLog
+    private let loaded: LoadedPositions?
+    private let poll: Int64
+    private let idlePoll: Int64
+
+    private var rings: [AttachedRing] = []
+    /// Files that are no rings and could not be renamed: by name and inode.
+    private var ignored: [String: UInt64] = [:]
+    private var scanAt: Int64 = 0
+    private var lastRow: Int64 = 0
+    private var hasMore = false
+    private var toldFull = false
+    /// Readable when the directory changes; -1 if it cannot be watched.
+    let watch: Int32
+
+    /// - Returns: nil if no directory is configured.
+    static func open(_ configuration: Configuration, recorder: Recorder, log: Logger) throws -> RingSet? {
+        guard let directory = configuration.text("writer.rings") else { return nil }
+        return try RingSet(directory: directory, configuration, recorder, log)
+    }
+
+    private init(directory: String, _ configuration: Configuration, _ recorder: Recorder, _ log: Logger) throws {
+        self.directory = directory
+        self.recorder = recorder
+        self.log = log
+        poll = configuration.duration("writer.ring_poll")
+        idlePoll = max(poll, configuration.duration("writer.ring_idle_poll"))
+        owners = try RingOwners.users(configuration.list("writer.ring_users"))
+        refusals = RefusalLog(log: log)
+        loaded = configuration.text("writer.checkpoints").map { LoadedPositions(checkpoints: $0, recorder: recorder) }
+        try Directory.create(directory)
+        lock = try File.openForWriting("\(directory)/.writer.lock")
+        guard try lock.lock() else {
+            throw ConfigFailure(description: "\(directory)/.writer.lock: another writer drains these rings; one at a time can")
+        }
+        watch = cp_watch_open()
+        if watch >= 0 { _ = cp_watch_add(watch, directory) }
+        scan(monotonic: Clock.monotonic())
+    }
+
+    deinit { if watch >= 0 { close(watch) } }
+
+    var count: Int { rings.count }
+
+    // MARK: Waiting
+
+    /// How long the loop may sleep before it looks at the rings again, in nanoseconds.
+    func wait(monotonic: Int64) -> Int64 {
+        if rings.isEmpty { return max(0, scanAt - monotonic) }
+        if hasMore { return 0 }
+        return monotonic - lastRow < Self.quietAfter ? poll : idlePoll
+    }
+
+    /// The watch became readable.
+    func directoryChanged() {
+        withUnsafeTemporaryAllocation(byteCount: 4_096, alignment: 8) { bytes in
+            while read(watch, bytes.baseAddress, bytes.count) > 0 {}
+        }
+        scanAt = 0
+    }
+
+    // MARK: Draining
+
+    /// Takes what the rings have, each at most once around.
+    ///
+    /// - Returns: bytes taken.
+    func drain(monotonic: Int64) -> Int {
+        refusals.tick(monotonic: monotonic)
+        if monotonic >= scanAt { scan(monotonic: monotonic) }
+        var taken = 0
+        hasMore = false
+        let now = Clock.now()
+        for ring in rings {
+            if recorder.isBlocked { break }
+            var own = 0
+            do throws(RingDefect) {
+                while own < ring.file.header.dataBytes {
+                    let bytes = try ring.drain(through: memory, now: now, monotonic: monotonic)
+                    if bytes == 0 { break }
+                    own += bytes
+                    // The producer's free room is what is durable: a ring that is half full of rows that are not must not wait.
+                    if try ring.undurableBytes() > ring.file.header.dataBytes / 2 {
+                        recorder.commit(ring.source)
+                        if recorder.isBlocked { break }
+                        try ring.publishDurable()
+                    }
+                }
+            } catch {
+                setAside(ring, error)
+            }
+            taken += own
+            if own > ring.file.header.dataBytes / 4 { hasMore = true }
+        }
+        rings.removeAll(where: \.isAbandoned)
+        if taken > 0 { lastRow = monotonic }
+        return taken
+    }
+
+    /// Tells every producer how far its rows are durable, and loaded.
+    func publish() {
+        for ring in rings {
+            do throws(RingDefect) {
+                try ring.publishDurable()
+            } catch {
+                setAside(ring, error)
+            }
+        }
+        rings.removeAll(where: \.isAbandoned)
+    }
+
+    // MARK: Coming and going
+
+    private func scan(monotonic: Int64) {
+        scanAt = monotonic + Self.scanEvery
+        removeDead()
+        publishLoaded()
+        let names: [String]
+        do {
+            names = try Directory.list(directory).filter { $0.hasSuffix(Self.suffix) }
+        } catch {
+            log.error("cannot look for rings: \(error)")
+            return
+        }
+        let known = Set(rings.map(\.file.path))
+        ignored = ignored.filter { names.contains($0.key) }
+        for name in names where !known.contains("\(directory)/\(name)") {
+            if rings.count == Self.maxRings {
+                if !toldFull { log.error("\(Self.maxRings) rings are drained, the most there can be: further ones wait in \(directory)") }
+                toldFull = true
+                return
+            }
+            attach(name)
+        }
+        toldFull = false
+    }
+
+    private func attach(_ name: String) {
+        let path = "\(directory)/\(name)"
+        if let inode = ignored[name], inode == Self.inode(of: path) { return }
+        do throws(RingDefect) {
+            let file = try RingFile(path, owners: owners)
+            let ring = try AttachedRing(file, recorder: recorder, refusals: refusals)
+            let problems = try ring.announce()
+            loaded?.begin(ring)
+            rings.append(ring)
+            lastRow = Clock.monotonic()
+            log.notice(
+                "ring attached: \(file.header.dataBytes >> 10) KiB, tables \(file.tables.map(\.name).joined(separator: ", "))",
+                metadata: ["ring": "\(path)", "position": "\(ring.source.position)"])
+            for problem in problems { log.error("\(problem)", metadata: ["ring": "\(path)"]) }
+        } catch {
+            putAside(path, name: name, error)
+        }
+    }
+
+    /// Rings whose producers are gone and whose rows are all durable.
+    private func removeDead() {
+        for ring in rings {
+            do throws(RingDefect) {
+                guard ring.file.isAbandoned(), try ring.undurableBytes() == 0 else { continue }
+                try ring.publishDurable()
+            } catch {
+                setAside(ring, error)
+                continue
+            }
+            if ring.file.isStillThere() {
+                do {
+                    try Directory.remove(ring.file.path)
+                } catch {
+                    log.error("cannot remove the ring of a producer that is gone: \(error)")
+                    continue
+                }
+            }
+            // After the file is gone: until then the ring might come back, and its rows with it.
+            recorder.forget(ring.source)
+            ring.isAbandoned = true
+            log.notice(
+                "ring drained and removed: its producer is gone",
+                metadata: ["ring": "\(ring.file.path)", "position": "\(ring.source.position)"])
+        }
+        rings.removeAll(where: \.isAbandoned)
+    }
+
+    /// A ring that was in use turned out to be corrupt: what was taken from it stays, nothing more is taken.
+    private func setAside(_ ring: AttachedRing, _ defect: RingDefect) {
+        recorder.commit(ring.source)
+        try? ring.publishDurable()
+        try? ring.file.setState(SPOOL_RING_SET_ASIDE)
+        putAside(ring.file.path, name: String(ring.file.path.dropFirst(directory.utf8.count + 1)), defect)
+        ring.isAbandoned = true
+    }
+
+    private func putAside(_ path: String, name: String, _ defect: RingDefect) {
+        let aside = path + Self.asideSuffix
+        let moved = rename(path, aside) == 0
+        if !moved { ignored[name] = Self.inode(of: path) ?? 0 }
+        log.critical(
+            "ring set aside: \(defect); \(moved ? "kept as \(aside)" : "it could not be renamed, and is left alone"). No more rows are taken from it",
+            metadata: ["ring": "\(path)"])
+    }
+
+    private func publishLoaded() {
+        guard let loaded else { return }
+        loaded.look(at: rings)
+        for ring in rings {
+            do throws(RingDefect) {
+                try loaded.publish(ring)
+            } catch {
+                setAside(ring, error)
+            }
+        }
+        rings.removeAll(where: \.isAbandoned)
+    }
+
+    private static func inode(of path: String) -> UInt64? {
+        var status = stat()
+        return lstat(path, &status) == 0 ? UInt64(status.st_ino) : nil
+    }
+}
+
+/// Whose files are taken as rings.
+enum RingOwners {
+    /// - Parameter names: users, by name or number, beside the one that the writer runs as and root.
+    static func users(_ names: [String]) throws(ConfigFailure) -> Set<UInt32> {
+        var users: Set<UInt32> = [0, geteuid()]
+        for name in names where !name.isEmpty {
+            if let number = UInt32(name) {
+                users.insert(number)
+            } else if let entry = getpwnam(name) {
+                users.insert(entry.pointee.pw_uid)
+            } else {
+                throw ConfigFailure(description: "writer.ring_users: there is no user \(name)")
+            }
+        }
+        return users
+    }
+}
