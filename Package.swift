@@ -24,7 +24,7 @@ let package = Package(
         // C libraries, as Debian ships them.
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-        // What Swift cannot reach by itself: CRC-32C instructions and a few Linux calls.
+        // What Swift cannot reach by itself: CRC-32C instructions, XXH32 (libxxhash's header, nothing to link) and a few Linux calls.
         .target(name: "CSystem"),
         // The ring's layout and its producer's side, for C and C++ as for Swift: one header (docs/ring.md).
         .target(name: "CSpoolRing"),

@@ -1,35 +1,7 @@
 import CLZ4
 
-/// LZ4 data frames (`docs/spool-format.md` §7), through liblz4.
+/// LZ4 data frames as they are read (`docs/spool-format.md` §7), through liblz4.
 public enum LZ4Frame {
-    private static var preferences: LZ4F_preferences_t {
-        var preferences = LZ4F_preferences_t()
-        preferences.frameInfo.blockSizeID = LZ4F_max64KB
-        preferences.frameInfo.blockMode = LZ4F_blockLinked
-        // Without it ClickHouse accepts some flipped bits as other values.
-        preferences.frameInfo.contentChecksumFlag = LZ4F_contentChecksumEnabled
-        return preferences
-    }
-
-    /// The most bytes that a frame of `count` bytes of content can take.
-    public static func bound(_ count: Int) -> Int {
-        var preferences = Self.preferences
-        preferences.frameInfo.contentSize = UInt64(count)
-        return LZ4F_compressFrameBound(count, &preferences)
-    }
-
-    /// Compresses `content` into one frame.
-    ///
-    /// - Parameter output: at least ``bound(_:)`` bytes.
-    /// - Returns: bytes of the frame.
-    public static func compress(_ content: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
-        var preferences = Self.preferences
-        preferences.frameInfo.contentSize = UInt64(content.count)
-        let size = LZ4F_compressFrame(output.baseAddress, output.count, content.baseAddress, content.count, &preferences)
-        precondition(LZ4F_isError(size) == 0, "LZ4F_compressFrame: \(String(cString: LZ4F_getErrorName(size)))")
-        return size
-    }
-
     /// Decompresses exactly one whole frame and checks that it says what our frames say.
     ///
     /// - Parameters:

@@ -42,6 +42,7 @@ final class SegmentWriter {
     /// Rows `[lostFrom, next sequence)` that recovery found missing; the next segment's header declares them.
     private var lostFrom: UInt64?
     private let columns: [WireColumn]
+    private let frames = LZ4FrameWriter()
 
     /// The sequence of the next row.
     private(set) var nextSequence: UInt64
@@ -120,11 +121,11 @@ final class SegmentWriter {
         // The header's size does not depend on what its numbers are, so the data frame can be made in its place.
         let headerBytes = header.encode().count
         let start = unsynced.count
-        unsynced.reserve(headerBytes + LZ4Frame.bound(block.count))
+        unsynced.reserve(headerBytes + LZ4FrameWriter.bound(block.count))
         unsynced.appendZeros(headerBytes)
         let room = UnsafeMutableRawBufferPointer(
             start: unsynced.base + unsynced.count, count: unsynced.capacity - unsynced.count)
-        let dataBytes = LZ4Frame.compress(block.bytes, into: room)
+        let dataBytes = frames.compress(block.bytes, into: room)
         header.dataBytes = dataBytes
         header.dataChecksum = crc32c(UnsafeRawBufferPointer(start: room.baseAddress, count: dataBytes))
         unsynced.extend(by: dataBytes)

@@ -5,9 +5,9 @@ import Testing
 @testable import SpoolFormat
 
 @Suite struct LZ4FrameTests {
-    private func compress(_ content: [UInt8]) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: LZ4Frame.bound(content.count)) { room, count in
-            count = content.withUnsafeBytes { LZ4Frame.compress($0, into: UnsafeMutableRawBufferPointer(room)) }
+    private func compress(_ content: [UInt8], by writer: LZ4FrameWriter = LZ4FrameWriter()) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: LZ4FrameWriter.bound(content.count)) { room, count in
+            count = content.withUnsafeBytes { writer.compress($0, into: UnsafeMutableRawBufferPointer(room)) }
         }
     }
 

@@ -35,8 +35,8 @@ public struct SegmentBuilder {
         var block = RawBuffer(capacity: 1_024)
         defer { block.free() }
         builder.assemble(firstSequence: nextSequence, into: &block)
-        let frame = [UInt8](unsafeUninitializedCapacity: LZ4Frame.bound(block.count)) { room, count in
-            count = LZ4Frame.compress(block.bytes, into: UnsafeMutableRawBufferPointer(room))
+        let frame = [UInt8](unsafeUninitializedCapacity: LZ4FrameWriter.bound(block.count)) { room, count in
+            count = LZ4FrameWriter().compress(block.bytes, into: UnsafeMutableRawBufferPointer(room))
         }
         let chunk = ChunkHeader(
             table: schema.table, writer: header.writer, segmentNumber: header.number, firstSequence: nextSequence,
