@@ -33,16 +33,20 @@ public func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
 /// Whether no byte has its high bit set.
 public func isASCII(_ bytes: UnsafeRawBufferPointer) -> Bool {
     guard let start = bytes.baseAddress else { return true }
+    let count = bytes.count
+    // Four words at a time, and no way out of the loop: nearly all texts are ASCII to their end.
+    var all: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     var offset = 0
-    var wide = SIMD32<UInt8>(repeating: 0)
-    while offset &+ 32 <= bytes.count {
-        wide |= start.loadUnaligned(fromByteOffset: offset, as: SIMD32<UInt8>.self)
+    while offset &+ 32 <= count {
+        all.0 |= start.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        all.1 |= start.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self)
+        all.2 |= start.loadUnaligned(fromByteOffset: offset &+ 16, as: UInt64.self)
+        all.3 |= start.loadUnaligned(fromByteOffset: offset &+ 24, as: UInt64.self)
         offset &+= 32
     }
-    var rest: UInt8 = 0
-    while offset < bytes.count {
-        rest |= start.load(fromByteOffset: offset, as: UInt8.self)
+    while offset < count {
+        all.0 |= UInt64(start.load(fromByteOffset: offset, as: UInt8.self))
         offset &+= 1
     }
-    return (wide.max() | rest) < 0x80
+    return (all.0 | all.1 | all.2 | all.3) & 0x8080_8080_8080_8080 == 0
 }
