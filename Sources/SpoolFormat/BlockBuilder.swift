@@ -13,6 +13,8 @@ public struct ColumnLane {
         case decimal32, decimal64, decimal128
         case date, dateTime, dateTime64
         case enum8, enum16, uuid, fixedString, string
+        /// A text of a `LowCardinality` column: ``ColumnLane/values`` holds an index of ``ColumnLane/names`` for each.
+        case name
     }
 
     /// One enum name as bytes, for a comparison without `String`.
@@ -31,6 +33,8 @@ public struct ColumnLane {
     public let scale: Int
     public let enumNames: UnsafeBufferPointer<EnumName>
 
+    /// The texts of a column of kind `name`.
+    public var names: NameDictionary
     /// The values so far, those of the unfinished row last.
     public var values: RawBuffer
     /// Null map (one byte a row) or array ends (eight bytes a row).
@@ -43,6 +47,7 @@ public struct ColumnLane {
     var finishedValues = 0
     var finishedMarks = 0
     var finishedElements: UInt64 = 0
+    var finishedNames = 1
 
     let isRequired: Bool
     let defaultBytes: RawBuffer
@@ -72,14 +77,33 @@ public struct ColumnLane {
         switch shape {
         case .array: finishArray()
         case .nullable where defaultBytes.count == 0: appendNull()
+        case .plain where kind == .name:
+            let (text, count) = defaultText
+            appendName(text, count: count)
         case .plain, .nullable:
             values.append(defaultBytes.base, count: defaultBytes.count)
             finishValue()
         }
     }
 
+    /// The default's bytes without the length in front.
+    private var defaultText: (UnsafeRawPointer, Int) {
+        var length = 0
+        var offset = 0
+        while true {
+            let byte = defaultBytes.base.load(fromByteOffset: offset, as: UInt8.self)
+            length |= Int(byte & 0x7F) << (offset * 7)
+            offset += 1
+            if byte < 0x80 { return (UnsafeRawPointer(defaultBytes.base + offset), length) }
+        }
+    }
+
     /// Appends the unfinished row of another lane of the same column.
     mutating func takeUnfinished(from other: ColumnLane) {
+        if kind == .name {
+            let (bytes, count) = other.names.text(other.lastName)
+            return appendName(bytes, count: count)
+        }
         values.append(other.values.base + other.finishedValues, count: other.values.count - other.finishedValues)
         guard shape == .array else {
             marks.append(other.marks.base + other.finishedMarks, count: other.marks.count - other.finishedMarks)
@@ -89,20 +113,40 @@ public struct ColumnLane {
         finishArray()
     }
 
+    /// Appends a text to a column of kind `name`.
+    public mutating func appendName(_ bytes: UnsafeRawPointer, count: Int) { values.append(names.index(of: bytes, count: count)) }
+
+    private var lastName: UInt32 { values.base.loadUnaligned(fromByteOffset: values.count - 4, as: UInt32.self) }
+
     mutating func undoRow() {
         values.truncate(to: finishedValues)
         marks.truncate(to: finishedMarks)
         elements = finishedElements
+        names.truncate(to: finishedNames)
     }
 
     mutating func finishRow() {
+        finishedNames = names.count
         finishedValues = values.count
         finishedMarks = marks.count
         finishedElements = elements
     }
 
+    private mutating func dropFinishedNames() {
+        let unfinished = values.count > finishedValues ? lastName : 0
+        let (bytes, count) = names.text(unfinished)
+        let text = Array(UnsafeRawBufferPointer(start: bytes, count: count))
+        let wasUnfinished = values.count > finishedValues
+        names.clear()
+        finishedNames = 1
+        values.truncate(to: 0)
+        if wasUnfinished { text.withUnsafeBytes { appendName($0.baseAddress ?? bytes, count: count) } }
+        finishedValues = 0
+    }
+
     /// Forgets the finished rows; those bytes of an unfinished row move to the front.
     mutating func dropFinished() {
+        if kind == .name { return dropFinishedNames() }
         values.dropFirst(finishedValues)
         marks.dropFirst(finishedMarks)
         if shape == .array {
@@ -169,9 +213,9 @@ public final class BlockBuilder {
             lanes.initializeElement(
                 at: index,
                 to: ColumnLane(
-                    kind: column.type.laneKind, shape: column.type.shape, width: column.type.width ?? 0,
+                    kind: column.isDictionary ? .name : column.type.laneKind, shape: column.type.shape, width: column.type.width ?? 0,
                     precision: column.type.precision, scale: column.type.scale,
-                    enumNames: Self.enumNames(column.type, storage: &storage),
+                    enumNames: Self.enumNames(column.type, storage: &storage), names: NameDictionary(),
                     values: RawBuffer(capacity: 1_024), marks: RawBuffer(capacity: column.type.shape == .plain ? 0 : 512),
                     isRequired: column.isRequired, defaultBytes: defaultBytes))
         }
@@ -182,6 +226,7 @@ public final class BlockBuilder {
         for lane in lanes {
             lane.values.free()
             lane.marks.free()
+            lane.names.free()
             lane.defaultBytes.free()
             lane.enumNames.deallocate()
         }
@@ -225,7 +270,7 @@ public final class BlockBuilder {
         var bytes = 0
         for index in 0..<count {
             base[index].finishRow()
-            bytes += base[index].finishedValues + base[index].finishedMarks
+            bytes += base[index].finishedValues + base[index].finishedMarks + base[index].names.byteCount
         }
         byteCount = bytes + (rows + 1) * (writerCell.count + 8)
         minEventTime = min(minEventTime, time)
@@ -254,7 +299,7 @@ public final class BlockBuilder {
         var bytes = 0
         for index in lanes.indices {
             lanes[index].finishRow()
-            bytes += lanes[index].finishedValues + lanes[index].finishedMarks
+            bytes += lanes[index].finishedValues + lanes[index].finishedMarks + lanes[index].names.byteCount
         }
         rows += count
         byteCount = bytes + rows * (writerCell.count + 8)
@@ -296,15 +341,38 @@ public final class BlockBuilder {
         output.appendVarint(UInt64(rows))
         for (index, lane) in lanes.enumerated() {
             output.append(contentsOf: preludes[index])
+            if lane.kind == .name {
+                lane.names.assemble(indices: lane.values.base, rows: rows, into: &output)
+                continue
+            }
             if lane.finishedMarks > 0 { output.append(lane.marks.base, count: lane.finishedMarks) }
             output.append(lane.values.base, count: lane.finishedValues)
         }
         output.append(contentsOf: preludes[lanes.count])
-        writerCell.withUnsafeBytes { cell in
-            for _ in 0..<rows { output.append(cell.baseAddress!, count: cell.count) }
-        }
+        assembleWriter(into: &output)
         output.append(contentsOf: preludes[lanes.count + 1])
-        for index in 0..<UInt64(rows) { output.append(firstSequence + index) }
+        output.reserve(rows * 8)
+        for index in 0..<UInt64(rows) { output.append(firstSequence &+ index) }
+    }
+
+    private func assembleWriter(into output: inout RawBuffer) {
+        writerCell.withUnsafeBytes { cell in
+            guard let base = cell.baseAddress else { return }
+            guard schema.isWriterLowCardinality else {
+                for _ in 0..<rows { output.append(base, count: cell.count) }
+                return
+            }
+            // Every row has the one key beside the empty one.
+            output.append(NameDictionary.version)
+            output.append(NameDictionary.hasOwnKeys | NameDictionary.replacesKeys)
+            output.append(UInt64(2))
+            output.append(UInt8(0))
+            output.append(base, count: cell.count)
+            output.append(UInt64(rows))
+            output.reserve(rows)
+            memset(output.base + output.count, 1, rows)
+            output.extend(by: rows)
+        }
     }
 
     /// Forgets the finished rows, after they were assembled; an unfinished row stays.

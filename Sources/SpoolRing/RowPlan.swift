@@ -26,6 +26,9 @@ struct ColumnPlan {
     /// Where the null byte is; -1 if there is none.
     let nullOffset: Int
     let rule: ValueRule
+    /// For each name of the ring, where it stands in the dictionary of the block being gathered: index, and above it the generation of the
+    /// dictionary that it is of.
+    var indices: RawBuffer
 }
 
 /// How the rows of a declared table become rows of the schema's (`docs/ring.md` §4): made once for each ring and table.
@@ -59,7 +62,8 @@ public final class RowPlan {
                 guard !column.isRequired else {
                     throw Mismatch("column \(column.name) is not declared; it has no default")
                 }
-                plans.append(ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any))
+                plans.append(
+                    ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any, indices: RawBuffer(capacity: 0)))
                 continue
             }
             try Self.check(found, against: column, rowBytes: declared.rowBytes)
@@ -67,7 +71,7 @@ public final class RowPlan {
             plans.append(
                 ColumnPlan(
                     isDeclared: true, storage: found.storage, offset: found.offset, nullOffset: found.nullOffset ?? -1,
-                    rule: Self.rule(column.type, &memberTables)))
+                    rule: Self.rule(column.type, &memberTables), indices: RawBuffer(capacity: 0)))
         }
         if let unknown = byName.keys.min() { throw Mismatch("the schema has no column \(unknown)") }
         guard let time else { throw Mismatch("the event time \(schema.columns[schema.eventTimeColumn].name) is not declared") }
@@ -77,6 +81,7 @@ public final class RowPlan {
     }
 
     deinit {
+        for column in columns { column.indices.free() }
         columns.deallocate()
         for table in memberTables { table.deallocate() }
     }

@@ -105,7 +105,7 @@ final class RingSet {
                     if bytes == 0 { break }
                     own += bytes
                     // The producer's free room is what is durable: a ring that is half full of rows that are not must not wait.
-                    if try ring.undurableBytes() > ring.file.header.dataBytes / 2 {
+                    if ring.undurableBytes > ring.file.header.dataBytes / 2 {
                         recorder.commit(ring.source)
                         if recorder.isBlocked { break }
                         try ring.publishDurable()
@@ -183,7 +183,7 @@ final class RingSet {
     private func removeDead() {
         for ring in rings {
             do throws(RingDefect) {
-                guard ring.file.isAbandoned(), try ring.undurableBytes() == 0 else { continue }
+                guard ring.file.isAbandoned(), try ring.isDrained() else { continue }
                 try ring.publishDurable()
             } catch {
                 setAside(ring, error)

@@ -13,9 +13,10 @@
 #ifndef COLDPATH_RING_H
 #define COLDPATH_RING_H
 
-// For mmap's flags and getrandom where the compiler runs in strict C11; with other headers before this one, give -D_GNU_SOURCE.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
+// For mmap's flags and flock where the compiler runs in strict C11; with other headers before this one, give -D_DEFAULT_SOURCE. Not
+// _GNU_SOURCE: in Swift the C library's own module is compiled without, and the two would contradict each other.
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE 1
 #endif
 
 #include <errno.h>
