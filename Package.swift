@@ -40,7 +40,7 @@ let package = Package(
         .executableTarget(
             name: "spool-writer",
             dependencies: [
-                "SpoolFormat", "SpoolIO", "SpoolConfig",
+                "SpoolFormat", "SpoolIO", "SpoolConfig", "CSystem",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
