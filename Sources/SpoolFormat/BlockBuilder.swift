@@ -52,6 +52,16 @@ public struct ColumnLane {
     let isRequired: Bool
     let defaultBytes: RawBuffer
 
+    /// Notes that the row gives this column a value.
+    ///
+    /// - Returns: false if the row gave it before.
+    @inlinable @inline(__always)
+    public mutating func give(inRow row: UInt64) -> Bool {
+        if givenInRow == row { return false }
+        givenInRow = row
+        return true
+    }
+
     /// Closes a value: for a nullable column says that it is not null, for an array column counts an element.
     @inlinable @inline(__always)
     public mutating func finishValue() {
@@ -65,6 +75,13 @@ public struct ColumnLane {
     /// Closes the array of this row, after its elements.
     @inlinable @inline(__always)
     public mutating func finishArray() { marks.append(elements) }
+
+    /// The same for an array whose elements were appended to ``values`` alone.
+    @inlinable @inline(__always)
+    public mutating func finishArray(adding count: UInt64) {
+        elements += count
+        finishArray()
+    }
 
     @inlinable
     public mutating func appendNull() {
@@ -189,6 +206,10 @@ public final class BlockBuilder {
 
     private var partitionRange: (from: Int64, to: Int64) = (0, 0)
     @usableFromInline internal private(set) var row: UInt64 = 1
+    /// Columns whose values take a different number of bytes in each row; those of the others are counted, not measured.
+    private let ragged: UnsafeMutableBufferPointer<Int>
+    /// Bytes of a row in all other columns, `spool_writer` and `spool_seq` included.
+    private let evenRowBytes: Int
     private let preludes: [[UInt8]]
     private let writerCell: [UInt8]
     private let enumStorage: [UnsafeMutablePointer<UInt8>]
@@ -220,6 +241,11 @@ public final class BlockBuilder {
                     isRequired: column.isRequired, defaultBytes: defaultBytes))
         }
         enumStorage = storage
+        let types = schema.columns.map(\.type)
+        let uneven = types.indices.filter { types[$0].width == nil || types[$0].shape != .plain }
+        ragged = .allocate(capacity: uneven.count)
+        _ = ragged.initialize(from: uneven)
+        evenRowBytes = types.reduce(writerCell.count + 8) { $0 + ($1.shape == .plain ? $1.width ?? 0 : 0) }
     }
 
     deinit {
@@ -232,6 +258,7 @@ public final class BlockBuilder {
         }
         for bytes in enumStorage { bytes.deallocate() }
         lanes.deallocate()
+        ragged.deallocate()
     }
 
     /// Bytes that the finished rows take in the block, `spool_writer` and `spool_seq` included.
@@ -242,11 +269,11 @@ public final class BlockBuilder {
     /// - Returns: false if the row gave it before.
     @inlinable @inline(__always)
     public func give(_ column: Int) -> Bool {
-        let lane = lanes.baseAddress! + column
-        if lane.pointee.givenInRow == row { return false }
-        lane.pointee.givenInRow = row
-        return true
+        lanes[column].give(inRow: row)
     }
+
+    /// Number of the unfinished row over the builder's life: what ``ColumnLane/give(inRow:)`` wants to know.
+    @inlinable public var unfinishedRow: UInt64 { row }
 
     /// Completes the row with defaults and makes it part of the block.
     public func finishRow() -> Finish {
@@ -267,16 +294,7 @@ public final class BlockBuilder {
         } else if time < partitionRange.from || time >= partitionRange.to {
             return .otherPartition
         }
-        var bytes = 0
-        for index in 0..<count {
-            base[index].finishRow()
-            bytes += base[index].finishedValues + base[index].finishedMarks + base[index].names.byteCount
-        }
-        byteCount = bytes + (rows + 1) * (writerCell.count + 8)
-        minEventTime = min(minEventTime, time)
-        maxEventTime = max(maxEventTime, time)
-        rows += 1
-        row += 1
+        finish(1, earliest: time, latest: time)
         return .finished
     }
 
@@ -296,16 +314,28 @@ public final class BlockBuilder {
     ///   - earliest: the least event time among them, within ``openRange(for:)``, as is `latest`.
     public func finishRows(_ count: Int, earliest: Int64, latest: Int64) {
         precondition(earliest >= partitionRange.from && latest < partitionRange.to, "rows of another partition")
-        var bytes = 0
-        for index in lanes.indices {
-            lanes[index].finishRow()
-            bytes += lanes[index].finishedValues + lanes[index].finishedMarks + lanes[index].names.byteCount
-        }
+        finish(count, earliest: earliest, latest: latest)
+    }
+
+    @inline(__always)
+    private func finish(_ count: Int, earliest: Int64, latest: Int64) {
         rows += count
-        byteCount = bytes + rows * (writerCell.count + 8)
+        row += 1
+        byteCount = rows * evenRowBytes
+        for place in 0..<ragged.count {
+            let lane = lanes.baseAddress.unsafelyUnwrapped + ragged[place]
+            lane.pointee.finishRow()
+            byteCount += lane.pointee.finishedValues + lane.pointee.finishedMarks + lane.pointee.names.byteCount
+        }
         minEventTime = min(minEventTime, earliest)
         maxEventTime = max(maxEventTime, latest)
-        row += 1
+    }
+
+    /// Brings up to date how far the even columns are finished: doing that with every row would cost more than it is worth.
+    private func settle() {
+        for index in lanes.indices where lanes[index].shape == .plain && lanes[index].width > 0 {
+            lanes[index].finishedValues = rows * lanes[index].width
+        }
     }
 
     /// Whether the builder could take a row of this event time without changing its partition.
@@ -319,6 +349,7 @@ public final class BlockBuilder {
 
     /// Moves the unfinished row, which ``finishRow()`` has completed, to another builder of the same table.
     public func moveUnfinishedRow(to other: BlockBuilder) {
+        settle()
         precondition(other.schema.table == schema.table, "a row of \(schema.table) moved to \(other.schema.table)")
         for index in lanes.indices {
             other.lanes[index].takeUnfinished(from: lanes[index])
@@ -329,6 +360,7 @@ public final class BlockBuilder {
 
     /// Takes back whatever the unfinished row appended.
     public func undoRow() {
+        settle()
         for index in lanes.indices { lanes[index].undoRow() }
         row += 1
     }
@@ -336,6 +368,7 @@ public final class BlockBuilder {
     /// Writes the Native block of the finished rows to `output`.
     public func assemble(firstSequence: UInt64, into output: inout RawBuffer) {
         precondition(rows > 0, "a block without rows is refused by ClickHouse (code 49)")
+        settle()
         output.reserve(byteCount + preludes.reduce(32) { $0 + $1.count })
         output.appendVarint(UInt64(preludes.count))
         output.appendVarint(UInt64(rows))
@@ -377,6 +410,7 @@ public final class BlockBuilder {
 
     /// Forgets the finished rows, after they were assembled; an unfinished row stays.
     public func dropFinished() {
+        settle()
         for index in lanes.indices { lanes[index].dropFinished() }
         rows = 0
         byteCount = 0

@@ -81,7 +81,7 @@ final class Connection {
                     continue
                 }
                 do throws(Refusal) {
-                    try recorder.append(line, from: source, now: now, monotonic: monotonic)
+                    try recorder.append(line, readAhead: LineBuffer.readAhead, from: source, now: now, monotonic: monotonic)
                 } catch {
                     answer(error)
                 }
