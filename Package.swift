@@ -26,6 +26,8 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         // What Swift cannot reach by itself: CRC-32C instructions and a few Linux calls.
         .target(name: "CSystem"),
+        // The shared-memory ring between a trading thread and the writer: its layout and the producer's side, one C header.
+        .target(name: "CSpoolRing"),
 
         // Arrows point only down: commands -> SpoolIO -> SpoolFormat.
         .target(name: "SpoolFormat", dependencies: ["CLZ4", "CSystem"], swiftSettings: strict),

@@ -4,11 +4,14 @@ public struct Column: Equatable, Sendable {
     public let type: ColumnType
     /// The literal of the DDL's `DEFAULT`, which the writer fills in itself; nil if there is none.
     public let defaultText: String?
+    /// Whether the DDL says `LowCardinality`: its values repeat, so a ring carries them as interned names. The spool does not care.
+    public let isLowCardinality: Bool
 
-    public init(name: String, type: ColumnType, defaultText: String? = nil) {
+    public init(name: String, type: ColumnType, defaultText: String? = nil, isLowCardinality: Bool = false) {
         self.name = name
         self.type = type
         self.defaultText = defaultText
+        self.isLowCardinality = isLowCardinality
     }
 
     /// Whether an event without this field is refused.
