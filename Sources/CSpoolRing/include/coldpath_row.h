@@ -38,6 +38,8 @@ enum {
     SPOOL_NO_TABLE = 3    // the ring was opened without this table
 };
 
+// Always: only where the compiler sees the row being made does it store the values straight into the ring.
+#define SPOOL_INLINE __attribute__((always_inline)) static inline
 #define SPOOL_LIKELY(condition) __builtin_expect(!!(condition), 1)
 
 // ---- Types of values.
@@ -92,6 +94,13 @@ enum {
         uint32_t count; \
     } name##_array
 
+#endif
+
+// One member of an enum column.
+#ifdef __cplusplus
+#define SPOOL_MEMBER(type, name, number) __attribute__((unused)) static constexpr type name(number)
+#else
+#define SPOOL_MEMBER(type, name, number) __attribute__((unused)) static const type name = {number}
 #endif
 
 __extension__ typedef __int128 spool_int128;
@@ -198,16 +207,60 @@ __attribute__((unused)) static spool_name spool_intern(spool_ring *ring, const c
 // Whether all these names are ids of this ring: `words` is the disjunction of all (word ^ token).
 #define SPOOL_ALL_INTERNED(words) SPOOL_LIKELY(((words) >> 31) == 0)
 
-// The id of a name that is not interned in this ring; adds what it needs in the tail if it must stand there.
-__attribute__((noinline, unused)) static uint32_t spool_name_resolve(spool_ring *ring, const spool_name *name, uint64_t *tail) {
-    if (((name->word ^ ring->name_token) >> 31) == 0) return (uint32_t)name->word;
-    uint32_t id = spool_ring_intern(ring, name->bytes, name->count);
-    if (id == SPOOL_NAME_INLINE) *tail += sizeof(uint32_t) + (uint64_t)name->count;
+// What a name puts into that disjunction. A name that may be left out costs nothing when it is: the empty text has the id 0 in every ring.
+#define SPOOL_NAME_WORD(ring, name) ((name).word ^ (ring)->name_token)
+#define SPOOL_OPTIONAL_NAME_WORD(ring, name) ((name).count != 0 ? SPOOL_NAME_WORD(ring, name) : 0)
+
+// What is known of a name that is not interned in this ring, from before the row is claimed until it is written.
+typedef struct spool_late_name {
+    const char *bytes;
+    uint32_t count;
+    uint32_t tail; // bytes that it needs behind the fixed part
+} spool_late_name;
+
+// The id of such a name. By value, and what is needed later is kept in `late`: so a row that is all interned never lies in
+// memory, and the texts of its names are not even loaded.
+__attribute__((noinline, cold, unused)) static uint32_t spool_name_resolve(
+    spool_ring *ring, spool_late_name *late, uint64_t word, const char *bytes, uint32_t count) {
+    uint32_t id = ((word ^ ring->name_token) >> 31) == 0 ? (uint32_t)word : spool_ring_intern(ring, bytes, count);
+    late->bytes = bytes;
+    late->count = count;
+    // A text near 4 GiB must not come out short: what counts is that it is too long.
+    late->tail = id != SPOOL_NAME_INLINE ? 0 : count < UINT32_MAX - 4 ? count + 4 : UINT32_MAX;
     return id;
 }
 
-static inline unsigned char *spool_row_claim(spool_ring *ring, uint32_t table, uint64_t bytes) {
-    return spool_ring_claim(ring, table, bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes);
+__attribute__((noinline, cold, unused)) static uint32_t spool_put_late_name(
+    unsigned char *row, uint32_t at, uint32_t end, uint32_t id, const spool_late_name *late) {
+    uint32_t word = id == SPOOL_NAME_INLINE ? SPOOL_NAME_INLINE + end : id;
+    memcpy(row + at, &word, sizeof word);
+    if (id != SPOOL_NAME_INLINE) return end;
+    memcpy(row + end, &late->count, sizeof late->count);
+    memcpy(row + end + sizeof late->count, late->bytes, late->count);
+    return end + late->tail;
+}
+
+// spool_ring_claim and spool_ring_commit with what a row's code knows already.
+static inline unsigned char *spool_row_claim(spool_ring *ring, uint32_t table, uint64_t row_bytes) {
+    uint64_t bytes = SPOOL_RECORD_BYTES(row_bytes);
+    // No ring is so small that it would not take a record of this size.
+    const uint64_t always_short_enough = SPOOL_RING_MIN_DATA_BYTES / 4;
+    if (__builtin_expect((ring->position + bytes > ring->limit) | (bytes > always_short_enough), 0)) {
+        if (!spool_ring_make_room(ring, table, bytes)) return NULL;
+    }
+    return ring->data + (ring->position & ring->mask) + sizeof(spool_record);
+}
+
+static inline void spool_row_commit(spool_ring *ring, uint32_t table, unsigned char *row, uint64_t row_bytes) {
+    uint64_t bytes = SPOOL_RECORD_BYTES(row_bytes);
+    uint64_t word = bytes | (uint64_t)table << 32;
+    memcpy(row - sizeof word, &word, sizeof word);
+    uint64_t position = ring->position + bytes;
+    ring->position = position;
+    __atomic_store_n(&ring->producer->write_position, position, __ATOMIC_RELEASE);
+    // As spool_ring_commit does, and for its reason.
+    __builtin_prefetch(row - sizeof word + bytes + 64, 1);
+    __builtin_prefetch(row - sizeof word + bytes + 128, 1);
 }
 
 // Why there was no room.
@@ -233,15 +286,6 @@ static inline uint32_t spool_put_text(unsigned char *row, uint32_t slot, uint32_
     spool_put_slot(row + slot, end, text.count);
     spool_copy(row + end, text.bytes, text.count);
     return end + text.count;
-}
-
-static inline uint32_t spool_put_name(unsigned char *row, uint32_t at, uint32_t end, uint32_t id, spool_name name) {
-    uint32_t word = id == SPOOL_NAME_INLINE ? SPOOL_NAME_INLINE + end : id;
-    memcpy(row + at, &word, sizeof word);
-    if (id != SPOOL_NAME_INLINE) return end;
-    memcpy(row + end, &name.count, sizeof name.count);
-    memcpy(row + end + sizeof name.count, name.bytes, name.count);
-    return end + (uint32_t)sizeof name.count + name.count;
 }
 
 static inline void spool_put_fixed_text(unsigned char *to, uint32_t width, spool_text text) {
@@ -285,7 +329,7 @@ __attribute__((unused)) static int spool_decimal_parse(const char *text, uint32_
             has_point = 1;
         } else if (*text >= '0' && *text <= '9' && (!has_point || after < scale)) {
             if (units >= limit / 10) return 0;
-            units = units * 10 + (magnitude)(*text - '0');
+            units = units * 10 + (unsigned)(*text - '0');
             digits++;
             after += has_point ? 1 : 0;
         } else if (*text == '0' && has_point) {
