@@ -14,6 +14,7 @@ let package = Package(
         .executable(name: "spool-writer", targets: ["spool-writer"]),
         .executable(name: "spool-loader", targets: ["spool-loader"]),
         .library(name: "SpoolFormat", targets: ["SpoolFormat"]),
+        .library(name: "SpoolClient", targets: ["SpoolClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -28,6 +29,8 @@ let package = Package(
         .target(name: "CSystem"),
         // The shared-memory ring between a trading thread and the writer: its layout and the producer's side, one C header.
         .target(name: "CSpoolRing"),
+        // For Swift producers. No unsafe flags: SwiftPM refuses packages that depend on a product that has them.
+        .target(name: "SpoolClient", dependencies: ["CSpoolRing"]),
 
         // Arrows point only down: commands -> SpoolIO -> SpoolFormat.
         .target(name: "SpoolFormat", dependencies: ["CLZ4", "CSystem"], swiftSettings: strict),

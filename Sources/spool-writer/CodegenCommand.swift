@@ -28,7 +28,7 @@ extension SpoolWriter {
                 let text =
                     switch lang {
                     case .c: try CodegenC.text(source)
-                    case .swift: try CodegenC.text(source)
+                    case .swift: try CodegenSwift.text(source)
                     case .python: try CodegenC.text(source)
                     }
                 if let output { try TextFile.replace(output, with: text) } else { print(text, terminator: "") }
