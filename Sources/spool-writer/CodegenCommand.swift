@@ -29,7 +29,7 @@ extension SpoolWriter {
                     switch lang {
                     case .c: try CodegenC.text(source)
                     case .swift: try CodegenSwift.text(source)
-                    case .python: try CodegenC.text(source)
+                    case .python: try CodegenPython.text(source)
                     }
                 if let output { try TextFile.replace(output, with: text) } else { print(text, terminator: "") }
             }
