@@ -88,7 +88,7 @@ func hex(_ value: UInt64) -> String {
     return String(repeating: "0", count: 16 - digits.count) + digits
 }
 
-/// Text that can stand in a comment of one line in every language.
+/// Text that can stand in a comment of one line in every language: to C a backslash, or `??/` for it, would join the next line.
 func oneLine(_ text: String) -> String {
-    text.unicodeScalars.map { $0.value < 0x20 || $0 == "\\" ? " " : String($0) }.joined()
+    text.unicodeScalars.map { $0.value < 0x20 || $0 == "\\" || $0 == "?" ? " " : String($0) }.joined()
 }

@@ -182,6 +182,35 @@ static uint128 power_of_ten(uint32_t exponent) {
     return powers[exponent];
 }
 
+// The same for what most prices and quantities are: at most 18 digits and a point, which 64 bits hold. False if it is not that.
+static bool parse_short_decimal(const char *text, Py_ssize_t count, uint32_t precision, uint32_t scale, int64_t *to) {
+    static const uint64_t powers[19] = {
+        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000,
+        10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000};
+    const char *end = text + count, *point = NULL;
+    bool is_negative = text < end && *text == '-';
+    text += is_negative;
+    if (end - text < 1 || end - text > 19) return false;
+    uint64_t digits = 0;
+    for (; text < end; text++) {
+        unsigned digit = (unsigned)(*text - '0');
+        if (digit <= 9) {
+            digits = digits * 10 + digit;
+        } else if (*text == '.' && !point) {
+            point = text + 1;
+        } else {
+            return false;
+        }
+    }
+    if (point == end) return false;
+    uint64_t after = point ? (uint64_t)(end - point) : 0;
+    if (after > scale || scale - after > 18) return false;
+    uint64_t limit = powers[precision < 18 ? precision : 18], power = powers[scale - after];
+    if (digits != 0 && (digits >= limit || __builtin_mul_overflow(digits, power, &digits) || digits >= limit)) return false;
+    *to = is_negative ? -(int64_t)digits : (int64_t)digits;
+    return true;
+}
+
 // An exact decimal, such as "-61800.5" or "1E-8". Returns 0, 1 if it is no number, 2 if it does not fit exactly.
 static int parse_decimal(const char *text, Py_ssize_t count, uint32_t precision, uint32_t scale, int128 *to) {
     const char *end = text + count;
@@ -259,7 +288,10 @@ static int put_decimal(const Table *t, const column *c, PyObject *value, unsigne
         }
         Py_ssize_t count;
         const char *bytes = PyUnicode_AsUTF8AndSize(text, &count);
-        code = bytes ? parse_decimal(bytes, count, c->precision, c->scale, &units) : -1;
+        int64_t small;
+        if (!bytes) code = -1;
+        else if (parse_short_decimal(bytes, count, c->precision, c->scale, &small)) units = small, code = 0;
+        else code = parse_decimal(bytes, count, c->precision, c->scale, &units);
         Py_DECREF(text);
         if (code < 0) return -1;
     }
@@ -692,20 +724,22 @@ static PyObject *refused(Ring *ring, const Table *table, uint32_t row_bytes) {
     return PyErr_Format(ring_full, "%U: the ring is full; is spool-writer running with --rings? %s", table->name, ring->ring.path);
 }
 
-static PyObject *table_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
-    Table *table = (Table *)self;
-    if (PyVectorcall_NARGS(nargsf) != 1 || !PyObject_TypeCheck(args[0], &ring_type))
-        return PyErr_Format(PyExc_TypeError, "%U(ring, *, column=value, ...): give the ring first, and all values by name", table->name);
+// The ring of a call, if it can take rows of this table; `index` is that of the table in the ring.
+static Ring *called_ring(const Table *table, PyObject *const *args, Py_ssize_t count, Py_ssize_t *index) {
+    if (count != 1 || !PyObject_TypeCheck(args[0], &ring_type)) {
+        PyErr_Format(PyExc_TypeError, "%U(ring, *, column=value, ...): give the ring first, and all values by name", table->name);
+        return NULL;
+    }
     Ring *ring = (Ring *)args[0];
     if (!check_usable(ring)) return NULL;
-    Py_ssize_t index = 0, tables = PyTuple_GET_SIZE(ring->tables);
-    while (index < tables && PyTuple_GET_ITEM(ring->tables, index) != self) index++;
-    if (index == tables)
-        return PyErr_Format(PyExc_ValueError, "the ring was opened without table %U: name it in tables=[...]", table->name);
-    call_site spare = {0};
-    const call_site *site = find_site(table, kwnames, &spare);
-    if (!site) return NULL;
-    Py_ssize_t given = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    Py_ssize_t tables = PyTuple_GET_SIZE(ring->tables);
+    for (*index = 0; *index < tables; ++*index)
+        if (PyTuple_GET_ITEM(ring->tables, *index) == (PyObject *)table) return ring;
+    PyErr_Format(PyExc_ValueError, "the ring was opened without table %U: name it in tables=[...]", table->name);
+    return NULL;
+}
+
+static PyObject *publish(Table *table, Ring *ring, Py_ssize_t index, const call_site *site, PyObject *const *values, Py_ssize_t given) {
     bool owns = !table->is_busy;
     row r = {table, table->scratch, table->scratch_room, table->declaration.row_bytes};
     if (owns) {
@@ -722,7 +756,7 @@ static PyObject *table_vectorcall(PyObject *self, PyObject *const *args, size_t 
     } else {
         memcpy(r.bytes, table->blank, r.end);
     }
-    for (Py_ssize_t i = 0; code == 0 && i < given; i++) code = put_value(&r, ring, &table->columns[site->columns[i]], args[1 + i]);
+    for (Py_ssize_t i = 0; code == 0 && i < given; i++) code = put_value(&r, ring, &table->columns[site->columns[i]], values[i]);
     for (uint32_t i = 0; code == 0 && i < site->default_count; i++) {
         const column *c = &table->columns[site->defaults[i]];
         code = put_value(&r, ring, c, c->default_text);
@@ -747,7 +781,52 @@ static PyObject *table_vectorcall(PyObject *self, PyObject *const *args, size_t 
     } else {
         PyMem_Free(r.bytes);
     }
+    return result;
+}
+
+// For tables of up to 15 columns.
+static PyObject *table_vectorcall(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames) {
+    Table *table = (Table *)self;
+    Py_ssize_t index;
+    Ring *ring = called_ring(table, args, PyVectorcall_NARGS(nargsf), &index);
+    if (!ring) return NULL;
+    call_site spare = {0};
+    const call_site *site = find_site(table, kwnames, &spare);
+    PyObject *result = site ? publish(table, ring, index, site, args + 1, kwnames ? PyTuple_GET_SIZE(kwnames) : 0) : NULL;
     forget_site(&spare);
+    return result;
+}
+
+// For wider ones, whose calls come with a dictionary.
+static PyObject *table_call(PyObject *self, PyObject *args, PyObject *keywords) {
+    Table *table = (Table *)self;
+    Py_ssize_t index, count = keywords ? PyDict_GET_SIZE(keywords) : 0;
+    Ring *ring = called_ring(table, &PyTuple_GET_ITEM(args, 0), PyTuple_GET_SIZE(args), &index);
+    if (!ring) return NULL;
+    if (count > (Py_ssize_t)table->declaration.column_count)
+        return PyErr_Format(PyExc_TypeError, "%U has %u columns, not %zd", table->name, table->declaration.column_count, count);
+    PyObject *few[2 * 64];
+    PyObject **keys = count <= 64 ? few : PyMem_Malloc(2 * (size_t)count * sizeof(PyObject *));
+    if (!keys) return PyErr_NoMemory();
+    PyObject **values = keys + count;
+    Py_ssize_t at = 0, n = 0;
+    while (n < count && PyDict_Next(keywords, &at, &keys[n], &values[n])) n++;
+    const call_site *site = NULL;
+    for (int i = 0; i < CALL_SITES && !site; i++) {
+        PyObject *known = table->sites[i].kwnames;
+        if (!known || PyTuple_GET_SIZE(known) != n) continue;
+        if (memcmp(&PyTuple_GET_ITEM(known, 0), keys, (size_t)n * sizeof(PyObject *)) == 0) site = &table->sites[i];
+    }
+    call_site spare = {0};
+    PyObject *kwnames = NULL;
+    if (!site && (kwnames = PyTuple_New(n))) {
+        for (Py_ssize_t i = 0; i < n; i++) PyTuple_SET_ITEM(kwnames, i, Py_NewRef(keys[i]));
+        site = find_site(table, kwnames, &spare);
+    }
+    PyObject *result = site ? publish(table, ring, index, site, values, n) : NULL;
+    forget_site(&spare);
+    Py_XDECREF(kwnames);
+    if (keys != few) PyMem_Free(keys);
     return result;
 }
 
@@ -826,7 +905,8 @@ static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         return PyErr_Format(PyExc_ValueError, "%U: a table has 1 to 1024 columns, a row's fixed part at most 65536 bytes", name);
     Table *self = (Table *)type->tp_alloc(type, 0);
     if (!self) return NULL;
-    self->vectorcall = table_vectorcall;
+    // From 16 keywords on CPython makes a dictionary of them, and would spread it out again for a vector.
+    self->vectorcall = count <= 15 ? table_vectorcall : NULL;
     self->name = Py_NewRef(name);
     self->columns = PyMem_Calloc((size_t)count, sizeof(column));
     self->declared = PyMem_Calloc((size_t)count, sizeof(spool_column));
@@ -883,7 +963,7 @@ static PyTypeObject table_type = {
     .tp_new = table_new,
     .tp_dealloc = table_dealloc,
     .tp_repr = table_repr,
-    .tp_call = PyVectorcall_Call,
+    .tp_call = table_call,
     .tp_vectorcall_offset = offsetof(Table, vectorcall),
     .tp_getset = table_properties,
 };
