@@ -14,7 +14,8 @@
 #define COLDPATH_RING_H
 
 // For mmap's flags and getrandom where the compiler runs in strict C11; with other headers before this one, give -D_GNU_SOURCE.
-#ifndef _GNU_SOURCE
+// Not for Swift, whose own view of the C library is without it: the two would differ in fd_set, and an import of both fails.
+#if !defined(_GNU_SOURCE) && !defined(__swift__)
 #define _GNU_SOURCE
 #endif
 
