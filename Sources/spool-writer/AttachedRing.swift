@@ -137,6 +137,11 @@ final class AttachedRing {
         take(memory, base, now, monotonic)
         source.position = base + UInt64(taken)
         refused.before = max(refused.before, source.position)
+        // Before any row behind them can be durable: a writer that goes on from there would never count them.
+        if refused.rows != publishedRefused {
+            try file.setRefused(refused.rows, before: refused.before)
+            publishedRefused = refused.rows
+        }
         try file.setTaken(source.position)
         if let defect { throw defect }
         return taken
@@ -221,11 +226,6 @@ final class AttachedRing {
     func publishDurable() throws(RingDefect) {
         let durable = source.complete
         guard durable > publishedDurable else { return }
-        // First what was refused: room that is given before it would hide a refusal.
-        if refused.rows > publishedRefused {
-            try file.setRefused(refused.rows, before: refused.before)
-            publishedRefused = refused.rows
-        }
         try file.setDurable(durable)
         publishedDurable = durable
     }
