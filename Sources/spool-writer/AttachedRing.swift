@@ -62,8 +62,12 @@ final class AttachedRing {
     private(set) var publishedDurable: UInt64
     var publishedLoaded: UInt64
 
-    /// The producer is gone, and nothing was behind the last look.
+    /// Nothing more is taken from it, and nothing is told.
     var isAbandoned = false
+    /// Its name leads to it no more.
+    var isLost = false
+    /// Its producer is gone, and its file cannot be removed.
+    var isStuck = false
 
     /// Takes a ring over, where the spool and the ring itself say that it was left.
     init(_ file: RingFile, recorder: Recorder, refusals: RefusalLog) throws(RingDefect) {
@@ -82,6 +86,9 @@ final class AttachedRing {
         publishedDurable = durable
         publishedLoaded = try file.loadedPosition()
         refused = (try file.refusedRows(), try file.refusedPosition())
+        guard refused.before <= write else {
+            throw .corrupt("refused rows are counted up to \(refused.before), it is written up to \(write)")
+        }
         publishedRefused = refused.rows
         bindings = file.tables.map { Self.bind($0, recorder) }
     }
@@ -200,7 +207,8 @@ final class AttachedRing {
                 }
             }
         }
-        refused.rows += dropped
+        // It was read from the ring, where its producer may have put any number.
+        refused.rows &+= dropped
     }
 
     /// How many of the rows are in the spool already: after the death of a writer that had not yet told the ring.

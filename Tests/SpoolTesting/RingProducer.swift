@@ -74,7 +74,7 @@ public final class RingProducer {
     public func publish(raw bytes: [UInt8]) {
         let start = ring.pointee.data + Int(ring.pointee.position & ring.pointee.mask)
         start.update(from: bytes, count: bytes.count)
-        ring.pointee.position += UInt64(bytes.count)
+        ring.pointee.position &+= UInt64(bytes.count)
         setWritePosition(ring.pointee.position)
     }
 
@@ -105,4 +105,3 @@ public final class RingProducer {
         ring.pointee.producer.pointee.write_position = position
     }
 }
-
