@@ -1,9 +1,9 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos latency bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings latency bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 setup: ## install what is needed: Debian packages and .venv
 	@scripts/setup
@@ -22,6 +22,9 @@ lint: ## check the style of the Swift sources
 
 chaos: build ## 200 rounds of kill -9 under load, then count every row
 	@.venv/bin/python Tests/chaos/chaos.py --rounds 200
+
+chaos-rings: build ## 300 s of kill -9 on the writer and on 8 producers with rings, then count every row
+	@.venv/bin/python Tests/chaos/rings.py --seconds 300
 
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py

@@ -61,16 +61,19 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // What several test targets need: seeds, temporary directories, segments made of plain rows.
+        // What several test targets need: seeds, temporary directories, segments made of plain rows, producers of rings.
         .target(
-            name: "SpoolTesting", dependencies: ["SpoolFormat"], path: "Tests/SpoolTesting", swiftSettings: strict),
+            name: "SpoolTesting", dependencies: ["CSpoolRing", "SpoolFormat", "SpoolRing"], path: "Tests/SpoolTesting",
+            swiftSettings: strict),
         .testTarget(
             name: "SpoolFormatTests", dependencies: ["SpoolFormat", "SpoolTesting", "CLZ4", "CSystem"],
             swiftSettings: strict),
         .testTarget(
+            name: "SpoolRingTests", dependencies: ["SpoolRing", "SpoolFormat", "CSpoolRing", "SpoolTesting"], swiftSettings: strict),
+        .testTarget(
             name: "SpoolWriterTests",
             dependencies: [
-                "spool-writer", "SpoolIO", "SpoolFormat", "SpoolConfig", "SpoolTesting",
+                "spool-writer", "CSpoolRing", "SpoolIO", "SpoolFormat", "SpoolConfig", "SpoolRing", "SpoolTesting",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

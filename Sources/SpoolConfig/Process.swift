@@ -26,6 +26,22 @@ public func makeLogger(_ label: String) -> Logger {
     return logger
 }
 
+/// Lets this process open as many files as it is allowed to ask for: shells start it with 1,024, which a few hundred rings and
+/// connections use up.
+public func raiseOpenFilesLimit() {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+    limit.rlim_cur = limit.rlim_max
+    _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}
+
+/// Files that this process may have open.
+public func openFilesLimit() -> Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
+    return Int(clamping: limit.rlim_cur)
+}
+
 /// Opens /dev/null for standard input, output and error where they are closed: the first file to be opened would else take
 /// their number, and a message would be written into the spool.
 public func claimStandardDescriptors() {

@@ -112,18 +112,23 @@ extension ColumnType {
 }
 
 extension SQLTokens {
-    mutating func takeType() throws(SchemaError) -> ColumnType {
+    /// `LowCardinality(Nullable(T))` is all that there is.
+    private static let maxDepth = 3
+
+    /// - Parameter depth: types around it; without a limit a text of nothing but `Array(` would use up the stack.
+    mutating func takeType(depth: Int = 0) throws(SchemaError) -> ColumnType {
         let name = try takeWord("a column type")
+        guard depth < Self.maxDepth else { throw error("types within types: one level only") }
         switch name {
-        case "Nullable": return ColumnType(try takeInner(of: name), shape: .nullable)
+        case "Nullable": return ColumnType(try takeInner(of: name, depth), shape: .nullable)
         case "Array":
-            let inner = try takeInner(of: name)
+            let inner = try takeInner(of: name, depth)
             // A line of `"",` would become kilobytes a value, and a block beyond all limits.
             if case .fixedString = inner { throw error("Array of FixedString: use Array(String)") }
             return ColumnType(inner, shape: .array)
         case "LowCardinality":
             try take("(")
-            let inner = try takeType()
+            let inner = try takeType(depth: depth + 1)
             try take(")")
             guard inner.shape != .array else { throw error("LowCardinality of an Array") }
             return inner
@@ -131,9 +136,9 @@ extension SQLTokens {
         }
     }
 
-    private mutating func takeInner(of outer: String) throws(SchemaError) -> ColumnType.Scalar {
+    private mutating func takeInner(of outer: String, _ depth: Int) throws(SchemaError) -> ColumnType.Scalar {
         try take("(")
-        let inner = try takeType()
+        let inner = try takeType(depth: depth + 1)
         try take(")")
         guard inner.shape == .plain else { throw error("\(outer) of \(inner.wireText): one level only") }
         return inner.scalar

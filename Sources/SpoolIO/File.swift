@@ -122,8 +122,8 @@ public enum Directory {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// File names, sorted, without those that begin with a dot.
-    public static func list(_ path: String) throws(IOFailure) -> [String] {
+    /// File names, sorted: those that do not begin with a dot, or those that do.
+    public static func list(_ path: String, hidden: Bool = false) throws(IOFailure) -> [String] {
         guard let stream = opendir(path) else { throw IOFailure("list", path, errno) }
         defer { closedir(stream) }
         var names: [String] = []
@@ -136,7 +136,7 @@ public enum Directory {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
             }
-            if !name.hasPrefix(".") { names.append(name) }
+            if name.hasPrefix(".") == hidden { names.append(name) }
         }
         return names.sorted()
     }

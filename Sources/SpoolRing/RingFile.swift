@@ -24,9 +24,7 @@ public final class RingFile {
     public init(_ path: String, owners: Set<UInt32>) throws(RingDefect) {
         // O_NONBLOCK: a named pipe would else hold us up for ever.
         let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw .notARing(errno == ELOOP ? "it is a link" : "it cannot be opened: \(String(cString: strerror(errno)))")
-        }
+        guard descriptor >= 0 else { throw errno == ELOOP ? .notARing("it is a link") : Self.failure("opened", errno) }
         do throws(RingDefect) {
             let status = try Self.check(descriptor, owners: owners)
             let size = UInt64(status.st_size)
@@ -36,7 +34,7 @@ public final class RingFile {
             try header.check(page, declarations: declarations)
             tables = try DeclaredTable.decode(declarations, count: header.tableCount)
             guard let base = cp_map_ring(descriptor, header.headerBytes, header.dataBytes) else {
-                throw .notARing("it cannot be mapped: \(String(cString: strerror(errno)))")
+                throw Self.failure("mapped", errno)
             }
             self.base = base
             self.header = header
@@ -53,6 +51,15 @@ public final class RingFile {
     deinit {
         cp_unmap_ring(base, header.headerBytes, header.dataBytes)
         close(descriptor)
+    }
+
+    /// A want of this process must not be held against the ring: set aside, its rows would wait for somebody who looks.
+    private static func failure(_ what: String, _ code: Int32) -> RingDefect {
+        let why = "it cannot be \(what): \(String(cString: strerror(code)))"
+        switch code {
+        case EMFILE, ENFILE, ENOMEM, EAGAIN, EINTR, ENOENT: return .unavailable(why)
+        default: return .notARing(why)
+        }
     }
 
     private static func check(_ descriptor: Int32, owners: Set<UInt32>) throws(RingDefect) -> stat {

@@ -9,12 +9,15 @@ public enum RingDefect: Error, Equatable, CustomStringConvertible {
     case corrupt(String)
     /// The file became shorter while it was mapped.
     case cut
+    /// Nothing is wrong with it: this process cannot take it now, for want of descriptors or memory. It may be tried again.
+    case unavailable(String)
 
     public var description: String {
         switch self {
         case .notARing(let why): "not a ring: \(why)"
         case .corrupt(let why): "corrupt: \(why)"
         case .cut: "the file was cut while it was in use"
+        case .unavailable(let why): why
         }
     }
 }
@@ -35,6 +38,9 @@ public struct RingHeader: Equatable, Sendable {
     let checksum: UInt32
 
     static let bytes = MemoryLayout<spool_ring_identity>.size
+
+    /// The name that the producer gave the file. Under any other it is a copy, whose rows would be recorded twice.
+    public var fileName: String { "\(producer)-\(process)-\(hex(ringID)).ring" }
 
     /// The longest record of this ring, in bytes.
     public var maxRecordBytes: Int { min(Int(SPOOL_RING_MAX_RECORD_BYTES), dataBytes / 4) }
@@ -128,6 +134,11 @@ public struct DeclaredTable: Equatable, Sendable {
                 var reader = ByteReader(raw)
                 let tables = try (0..<count).map { _ in try DeclaredTable(from: &reader) }
                 guard reader.remaining == 0 else { throw FormatError.malformed("\(reader.remaining) bytes are left over") }
+                // A chunk says how far it has come in the ring for all rows of its table, which two declarations would make two places.
+                var names: Set<String> = []
+                for table in tables where !names.insert(table.name).inserted {
+                    throw FormatError.malformed("table \(table.name) is declared twice")
+                }
                 return tables
             }
         } catch {

@@ -29,6 +29,7 @@ public struct RowGather {
         _ rows: RingRows, plan: RowPlan, names: NameTable, to builder: BlockBuilder
     ) throws(Fault) {
         var gather = RowGather(rows, names)
+        let most = gather.totalBytes
         let lanes = builder.lanes.baseAddress.unsafelyUnwrapped
         for index in 0..<plan.columns.count {
             let column = plan.columns[index]
@@ -39,8 +40,9 @@ public struct RowGather {
             } else if !gather.take(column, into: lanes + index) {
                 throw .column(index)
             }
+            // After each column: all of them together could take a thousand times what the rows have.
+            guard gather.tailBytes <= most else { throw .sharedBytes }
         }
-        guard gather.tailBytes <= gather.totalBytes else { throw .sharedBytes }
     }
 
     /// The least and the greatest event time of the rows.

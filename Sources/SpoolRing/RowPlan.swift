@@ -38,12 +38,16 @@ public final class RowPlan {
     /// Where a row's event time is.
     let eventTimeOffset: Int
     let columns: UnsafeMutableBufferPointer<ColumnPlan>
+    /// Bytes of a row in the block, but for its texts and arrays, which are bounded by what the rows have.
+    private let blockBytes: Int
+    private let nameColumns: Int
     private var memberTables: [UnsafeMutablePointer<Bool>] = []
 
     /// Why a declaration does not fit: rows of that table are refused.
     public struct Mismatch: Error, Equatable, CustomStringConvertible {
         public let description: String
-        init(_ description: String) { self.description = description }
+        /// What the producer says of itself may be long, and may pretend to be other lines of the log.
+        init(_ description: String) { self.description = printable(description) }
     }
 
     public init(_ declared: DeclaredTable, schema: TableSchema) throws(Mismatch) {
@@ -55,29 +59,51 @@ public final class RowPlan {
                 throw Mismatch("column \(column.name) is declared twice")
             }
         }
-        var plans: [ColumnPlan] = []
-        var time: Int?
-        for (index, column) in schema.columns.enumerated() {
-            guard let found = byName.removeValue(forKey: column.name) else {
-                guard !column.isRequired else {
-                    throw Mismatch("column \(column.name) is not declared; it has no default")
-                }
-                plans.append(
-                    ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any, indices: RawBuffer(capacity: 0)))
-                continue
+        var declarations: [DeclaredColumn?] = []
+        for column in schema.columns {
+            let found = byName.removeValue(forKey: column.name)
+            if let found {
+                try Self.check(found, against: column, rowBytes: declared.rowBytes)
+            } else if column.isRequired {
+                throw Mismatch("column \(column.name) is not declared; it has no default")
             }
-            try Self.check(found, against: column, rowBytes: declared.rowBytes)
-            if index == schema.eventTimeColumn { time = found.offset }
-            plans.append(
-                ColumnPlan(
-                    isDeclared: true, storage: found.storage, offset: found.offset, nullOffset: found.nullOffset ?? -1,
-                    rule: Self.rule(column.type, &memberTables), indices: RawBuffer(capacity: 0)))
+            declarations.append(found)
         }
         if let unknown = byName.keys.min() { throw Mismatch("the schema has no column \(unknown)") }
-        guard let time else { throw Mismatch("the event time \(schema.columns[schema.eventTimeColumn].name) is not declared") }
+        guard let time = declarations[schema.eventTimeColumn]?.offset else {
+            throw Mismatch("the event time \(schema.columns[schema.eventTimeColumn].name) is not declared")
+        }
         eventTimeOffset = time
+        // Only now that nothing can fail any more: an object that is not finished frees nothing.
+        var plans: [ColumnPlan] = []
+        for (column, found) in zip(schema.columns, declarations) {
+            if let found {
+                plans.append(
+                    ColumnPlan(
+                        isDeclared: true, storage: found.storage, offset: found.offset, nullOffset: found.nullOffset ?? -1,
+                        rule: Self.rule(column.type, &memberTables), indices: RawBuffer(capacity: 0)))
+            } else {
+                plans.append(
+                    ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any, indices: RawBuffer(capacity: 0)))
+            }
+        }
+        blockBytes = zip(schema.columns, plans).reduce(Self.ownColumnBytes) { sum, pair in sum + Self.blockBytes(of: pair.0, pair.1) }
+        nameColumns = plans.count { $0.isDeclared && $0.storage == .name }
         columns = .allocate(capacity: plans.count)
         _ = columns.initialize(from: plans)
+    }
+
+    /// How many rows take at most this many bytes in the block, beside their texts and arrays; at least one. An interned name is four
+    /// bytes in the ring and may be 257 there, and a default is none at all.
+    public func rows(within bytes: Int, names: NameTable) -> Int { max(1, bytes / (blockBytes + nameColumns * names.longest)) }
+
+    /// `spool_writer`, with its length, and `spool_seq`.
+    private static let ownColumnBytes = 1 + FormatLimits.writerIDBytes + 8
+
+    private static func blockBytes(of column: Column, _ plan: ColumnPlan) -> Int {
+        let mark = column.type.shape == .plain ? 0 : 8
+        if plan.isDeclared { return mark + (plan.storage == .fixed ? column.type.width ?? 0 : plan.storage == .name ? 0 : 3) }
+        return mark + (column.type.width ?? 3 + (column.defaultText?.utf8.count ?? 0))
     }
 
     deinit {
@@ -87,6 +113,11 @@ public final class RowPlan {
     }
 
     private static func check(_ found: DeclaredColumn, against column: Column, rowBytes: Int) throws(Mismatch) {
+        // Longer than any way to write the schema's type: to read it would only cost time.
+        guard found.type.utf8.count <= 2 * column.type.wireText.utf8.count + 64 else {
+            throw Mismatch(
+                "column \(found.name) is declared as \(printable(found.type, limit: 40)), the schema has \(column.type.wireText)")
+        }
         let type: ColumnType
         do {
             type = try ColumnType(found.type)

@@ -62,8 +62,12 @@ final class AttachedRing {
     private(set) var publishedDurable: UInt64
     var publishedLoaded: UInt64
 
-    /// The producer is gone, and nothing was behind the last look.
+    /// Nothing more is taken from it, and nothing is told.
     var isAbandoned = false
+    /// Its name leads to it no more.
+    var isLost = false
+    /// Its producer is gone, and its file cannot be removed.
+    var isStuck = false
 
     /// Takes a ring over, where the spool and the ring itself say that it was left.
     init(_ file: RingFile, recorder: Recorder, refusals: RefusalLog) throws(RingDefect) {
@@ -82,6 +86,9 @@ final class AttachedRing {
         publishedDurable = durable
         publishedLoaded = try file.loadedPosition()
         refused = (try file.refusedRows(), try file.refusedPosition())
+        guard refused.before <= write else {
+            throw .corrupt("refused rows are counted up to \(refused.before), it is written up to \(write)")
+        }
         publishedRefused = refused.rows
         bindings = file.tables.map { Self.bind($0, recorder) }
     }
@@ -140,6 +147,11 @@ final class AttachedRing {
         take(memory, base, now, monotonic)
         source.position = base + UInt64(taken)
         refused.before = max(refused.before, source.position)
+        // Before any row behind them can be durable: a writer that goes on from there would never count them.
+        if refused.rows != publishedRefused {
+            try file.setRefused(refused.rows, before: refused.before)
+            publishedRefused = refused.rows
+        }
         try file.setTaken(source.position)
         if let defect { throw defect }
         return taken
@@ -198,7 +210,8 @@ final class AttachedRing {
                 }
             }
         }
-        refused.rows += dropped
+        // It was read from the ring, where its producer may have put any number.
+        refused.rows &+= dropped
     }
 
     /// How many of the rows are in the spool already: after the death of a writer that had not yet told the ring.
@@ -224,11 +237,6 @@ final class AttachedRing {
     func publishDurable() throws(RingDefect) {
         let durable = source.complete
         guard durable > publishedDurable else { return }
-        // First what was refused: room that is given before it would hide a refusal.
-        if refused.rows > publishedRefused {
-            try file.setRefused(refused.rows, before: refused.before)
-            publishedRefused = refused.rows
-        }
         try file.setDurable(durable)
         publishedDurable = durable
     }

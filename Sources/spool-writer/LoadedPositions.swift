@@ -40,7 +40,7 @@ final class LoadedPositions {
 
     /// Notes where the rings are, and reads how far the loader is.
     func look(at rings: [AttachedRing]) {
-        let positions = Dictionary(uniqueKeysWithValues: rings.map { ($0.file.sourceName, $0.publishedDurable) })
+        let positions = Dictionary(rings.map { ($0.file.sourceName, $0.publishedDurable) }, uniquingKeysWith: min)
         loaded = loaded.filter { positions[$0.key] != nil }
         if positions != durable, moments.count < Self.maxMoments {
             durable = positions

@@ -11,8 +11,12 @@ import SpoolRing
 final class RingSet {
     /// Rings that are drained at once; further ones wait in the directory.
     static let maxRings = 1_024
+    /// Most bytes that are taken from a ring before the others have their turn, and the disk.
+    private static let turnBytes = 8 << 20
     static let suffix = ".ring"
     private static let asideSuffix = ".bad"
+    /// Files of one name that are kept aside.
+    private static let maxAside = 100
     /// How often the directory is looked through, and dead producers are looked for, whatever the watch says.
     private static let scanEvery: Int64 = 1_000_000_000
     /// A directory that has had nothing for this long is looked at less often.
@@ -32,6 +36,10 @@ final class RingSet {
     private var rings: [AttachedRing] = []
     /// Files that are no rings and could not be renamed: by name and inode.
     private var ignored: [String: UInt64] = [:]
+    /// Rings that cannot be taken at present, and of which that was said.
+    private var waiting: Set<String> = []
+    /// Half of the files that this process may have open: the rest is for segments and connections.
+    private let most: Int
     private var scanAt: Int64 = 0
     private var lastRow: Int64 = 0
     private var hasMore = false
@@ -51,6 +59,7 @@ final class RingSet {
         self.log = log
         poll = configuration.duration("writer.ring_poll")
         idlePoll = max(poll, configuration.duration("writer.ring_idle_poll"))
+        most = min(Self.maxRings, max(1, openFilesLimit() / 2))
         owners = try RingOwners.users(configuration.list("writer.ring_users"))
         refusals = RefusalLog(log: log)
         loaded = configuration.text("writer.checkpoints").map { LoadedPositions(checkpoints: $0, recorder: recorder) }
@@ -100,7 +109,7 @@ final class RingSet {
             if recorder.isBlocked { break }
             var own = 0
             do throws(RingDefect) {
-                while own < ring.file.header.dataBytes {
+                while own < min(ring.file.header.dataBytes, Self.turnBytes) {
                     let bytes = try ring.drain(through: memory, now: now, monotonic: monotonic)
                     if bytes == 0 { break }
                     own += bytes
@@ -115,7 +124,7 @@ final class RingSet {
                 setAside(ring, error)
             }
             taken += own
-            if own > ring.file.header.dataBytes / 4 { hasMore = true }
+            if own > min(ring.file.header.dataBytes / 4, Self.turnBytes / 2) { hasMore = true }
         }
         rings.removeAll(where: \.isAbandoned)
         if taken > 0 { lastRow = monotonic }
@@ -139,6 +148,7 @@ final class RingSet {
     private func scan(monotonic: Int64) {
         scanAt = monotonic + Self.scanEvery
         removeDead()
+        noticeLost()
         publishLoaded()
         let names: [String]
         do {
@@ -148,16 +158,19 @@ final class RingSet {
             return
         }
         let known = Set(rings.map(\.file.path))
-        ignored = ignored.filter { names.contains($0.key) }
+        let present = Set(names)
+        ignored = ignored.filter { present.contains($0.key) }
+        waiting.formIntersection(present)
         for name in names where !known.contains("\(directory)/\(name)") {
-            if rings.count == Self.maxRings {
-                if !toldFull { log.error("\(Self.maxRings) rings are drained, the most there can be: further ones wait in \(directory)") }
+            if rings.count >= most {
+                if !toldFull { log.error("\(most) rings are drained, the most there can be: further ones wait in \(directory)") }
                 toldFull = true
                 return
             }
             attach(name)
         }
         toldFull = false
+        RingLeftovers.remove(in: directory, log: log)
     }
 
     private func attach(_ name: String) {
@@ -165,8 +178,12 @@ final class RingSet {
         if let inode = ignored[name], inode == Self.inode(of: path) { return }
         do throws(RingDefect) {
             let file = try RingFile(path, owners: owners)
+            guard name == file.header.fileName else {
+                throw RingDefect.notARing("it is a copy, or was renamed: it was made as \(file.header.fileName)")
+            }
             let ring = try AttachedRing(file, recorder: recorder, refusals: refusals)
             let problems = try ring.announce()
+            waiting.remove(name)
             loaded?.begin(ring)
             rings.append(ring)
             lastRow = Clock.monotonic()
@@ -174,8 +191,24 @@ final class RingSet {
                 "ring attached: \(file.header.dataBytes >> 10) KiB, tables \(file.tables.map(\.name).joined(separator: ", "))",
                 metadata: ["ring": "\(path)", "position": "\(ring.source.position)"])
             for problem in problems { log.error("\(problem)", metadata: ["ring": "\(path)"]) }
+        } catch .unavailable(let why) {
+            guard waiting.insert(name).inserted else { return }
+            log.error("ring waits: \(why); it is tried again every second", metadata: ["ring": "\(printable(path))"])
         } catch {
-            putAside(path, name: name, error)
+            putAside(path, error)
+        }
+    }
+
+    /// Rings whose names lead to them no more. Their rows are taken as long as both sides have them mapped.
+    private func noticeLost() {
+        for ring in rings where !ring.isLost && !ring.file.isStillThere() {
+            ring.isLost = true
+            log.error(
+                """
+                ring removed, renamed or replaced while it is in use: its file is gone, and rows in it that are not durable are lost if \
+                this writer ends. Let its producer open another one
+                """,
+                metadata: ["ring": "\(ring.file.path)"])
         }
     }
 
@@ -189,11 +222,13 @@ final class RingSet {
                 setAside(ring, error)
                 continue
             }
-            if ring.file.isStillThere() {
+            let isThere = ring.file.isStillThere()
+            if isThere {
                 do {
                     try Directory.remove(ring.file.path)
                 } catch {
-                    log.error("cannot remove the ring of a producer that is gone: \(error)")
+                    if !ring.isStuck { log.error("cannot remove the ring of a producer that is gone: \(error)") }
+                    ring.isStuck = true
                     continue
                 }
             }
@@ -201,7 +236,7 @@ final class RingSet {
             recorder.forget(ring.source)
             ring.isAbandoned = true
             log.notice(
-                "ring drained and removed: its producer is gone",
+                "ring drained\(isThere ? " and removed" : ""): its producer is gone",
                 metadata: ["ring": "\(ring.file.path)", "position": "\(ring.source.position)"])
         }
         rings.removeAll(where: \.isAbandoned)
@@ -212,17 +247,25 @@ final class RingSet {
         recorder.commit(ring.source)
         try? ring.publishDurable()
         try? ring.file.setState(SPOOL_RING_SET_ASIDE)
-        putAside(ring.file.path, name: String(ring.file.path.dropFirst(directory.utf8.count + 1)), defect)
         ring.isAbandoned = true
+        if ring.file.isStillThere() {
+            putAside(ring.file.path, defect)
+        } else {
+            // Another file may have the name by now: that one has done nothing.
+            log.critical(
+                "ring set aside: \(defect); its file is gone. No more rows are taken from it", metadata: ["ring": "\(ring.file.path)"])
+        }
     }
 
-    private func putAside(_ path: String, name: String, _ defect: RingDefect) {
-        let aside = path + Self.asideSuffix
-        let moved = rename(path, aside) == 0
-        if !moved { ignored[name] = Self.inode(of: path) ?? 0 }
+    private func putAside(_ path: String, _ defect: RingDefect) {
+        var aside = path + Self.asideSuffix
+        // What was set aside under this name before is kept too: nobody may have looked at it yet.
+        for number in 2...Self.maxAside where Self.inode(of: aside) != nil { aside = "\(path)\(Self.asideSuffix).\(number)" }
+        let moved = Self.inode(of: aside) == nil && rename(path, aside) == 0
+        if !moved { ignored[String(path.dropFirst(directory.utf8.count + 1))] = Self.inode(of: path) ?? 0 }
         log.critical(
-            "ring set aside: \(defect); \(moved ? "kept as \(aside)" : "it could not be renamed, and is left alone"). No more rows are taken from it",
-            metadata: ["ring": "\(path)"])
+            "ring set aside: \(defect); \(moved ? "kept as \(printable(aside))" : "it could not be renamed, and is left alone"). No more rows are taken from it",
+            metadata: ["ring": "\(printable(path))"])
     }
 
     private func publishLoaded() {

@@ -76,6 +76,7 @@ extension SpoolWriter {
             try reporting {
                 let configuration = try common.configuration(["writer.socket": socket, "writer.rings": rings])
                 let log = makeLogger("spool-writer")
+                raiseOpenFilesLimit()
                 let recorder = try Recorder(configuration: configuration, log: log)
                 let path = configuration.required("writer.socket")
                 try SpoolWriter.bindToProcessor(configuration)

@@ -104,6 +104,9 @@ final class TableRecorder {
         let monotonic: Int64
     }
 
+    /// Bytes that rows taken at once may become, so that a block stays far below what the format allows.
+    private static let maxRunBytes = 4 << 20
+
     /// Makes rows of a ring part of the chunks being gathered, in their order.
     ///
     /// - Parameter refuse: is told of each row that fails, by its index.
@@ -130,7 +133,7 @@ final class TableRecorder {
         _ rows: RingRows, _ plan: RowPlan, _ names: NameTable, _ origin: RingOrigin, refuse: (Int, Refusal) -> Void
     ) throws(Refusal) -> Int {
         let range = try open(RowGather.eventTime(rows, 0, plan: plan))
-        var run = rows.prefix(max(1, limits.rows - builder.rows))
+        var run = rows.prefix(max(1, min(limits.rows - builder.rows, plan.rows(within: Self.maxRunBytes, names: names))))
         var times = RowGather.eventTimes(run, plan: plan)
         if times.earliest < range.from || times.latest >= range.to {
             var count = 1

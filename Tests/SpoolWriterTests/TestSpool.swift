@@ -42,8 +42,10 @@ final class TestSpool {
     func recorder() throws -> Recorder {
         var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         log.logLevel = .critical
-        return try Recorder(configuration: try configuration(), log: log)
+        return try recorder(log: log)
     }
+
+    func recorder(log: Logger) throws -> Recorder { try Recorder(configuration: try configuration(), log: log) }
 
     /// What recovery finds in a table, without a recorder.
     func recover(_ table: String = "ticks") throws -> RecoveredTable {
