@@ -118,6 +118,19 @@ static int wrong_type(const Table *table, const column *c, const char *wanted, P
     return complain(PyExc_TypeError, table, c, "expected %s, got %.100s", wanted, Py_TYPE(value)->tp_name);
 }
 
+static bool check_usable(const Ring *ring) {
+    if (ring->fork_count != fork_count) {
+        PyErr_Format(ring_error, "the ring belongs to process %ld, which forked this one (%ld): open another ring here", (long)ring->process,
+                     (long)getpid());
+        return false;
+    }
+    if (!ring->is_open) {
+        PyErr_SetString(PyExc_ValueError, "the ring is closed");
+        return false;
+    }
+    return true;
+}
+
 // ---- Values of fixed width.
 
 static int put_integer(const Table *t, const column *c, PyObject *value, unsigned char *to) {
@@ -546,6 +559,8 @@ static int put_string(row *r, const column *c, PyObject *value, size_t slot) {
 }
 
 static int put_name(row *r, Ring *ring, const column *c, PyObject *value) {
+    // The code of a value before this one may have closed the ring.
+    if (!check_usable(ring)) return -1;
     size_t entry = ((uintptr_t)value >> 4) % CACHED_NAMES;
     uint32_t id;
     if (ring->names[entry].text == value) {
@@ -703,19 +718,6 @@ static inline const call_site *find_site(Table *table, PyObject *kwnames, call_s
 }
 
 // ---- Publishing.
-
-static bool check_usable(const Ring *ring) {
-    if (ring->fork_count != fork_count) {
-        PyErr_Format(ring_error, "the ring belongs to process %ld, which forked this one (%ld): open another ring here", (long)ring->process,
-                     (long)getpid());
-        return false;
-    }
-    if (!ring->is_open) {
-        PyErr_SetString(PyExc_ValueError, "the ring is closed");
-        return false;
-    }
-    return true;
-}
 
 static PyObject *refused(Ring *ring, const Table *table, uint32_t row_bytes) {
     if (SPOOL_RECORD_BYTES(row_bytes) > ring->ring.max_record)
