@@ -263,7 +263,8 @@ def scalar(kind: str, data: bytes) -> Any:
         value = struct.unpack("<" + SCALARS[kind], data)[0]
         return datetime.date(1970, 1, 1) + datetime.timedelta(days=value) if kind == "Date" else value
     if match := re.fullmatch(r"Decimal\(\d+, (\d+)\)", kind):
-        return Decimal(int.from_bytes(data, "little", signed=True)).scaleb(-int(match[1]))
+        units = int.from_bytes(data, "little", signed=True)
+        return Decimal((int(units < 0), tuple(map(int, str(abs(units)))), -int(match[1])))  # scaleb would round to 28 digits
     if kind == "Bool":
         assert data in (b"\0", b"\1")
         return data == b"\1"

@@ -18,5 +18,5 @@ if not COPY.exists():
     raise SystemExit(f"setup.py: no {HEADER} and no {COPY}: install from the repository, or from a source distribution made there")
 
 setup(ext_modules=[Extension(
-    "coldpath._ring", ["src/_ring.c"], include_dirs=["src"], depends=["src/coldpath_ring.h"],
+    "coldpath._ring", ["src/_ring.c"], include_dirs=["src"], depends=["src/coldpath_ring.h", "src/common.h", "src/values.h", "src/rows.h", "src/table.h"],
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Wno-cast-function-type", "-Wno-unused-parameter"])])
