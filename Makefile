@@ -18,7 +18,7 @@ test: setup ## check the style, build, run all tests
 	@scripts/test
 
 lint: ## check the style of the Swift sources
-	@swift format lint --strict --recursive Sources Tests Package.swift Benchmarks/publish clients/swift/Sources clients/swift/Package.swift
+	@swift format lint --strict --recursive Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift clients/swift/Sources clients/swift/Package.swift
 
 chaos: build ## 200 rounds of kill -9 under load, then count every row
 	@.venv/bin/python Tests/chaos/chaos.py --rounds 200

@@ -59,63 +59,33 @@ struct EventParser {
             if scanner.taken(0x7D) { return try end(of: scanner) }
         }
         let lanes = builder.lanes.baseAddress.unsafelyUnwrapped
-        let usual = usual
         let row = builder.unfinishedRow
-        let end = scanner.end
         let isWide = readAhead >= LineBuffer.readAhead
-        var place = scanner.position
-        var previous = -1
-        // What is not as usual goes through the scanner, and the loop goes on behind it.
+        var place = LinePlace(bytes: scanner.position, column: -1, stage: .key)
+        // What is not as usual goes through the scanner, and the usual goes on behind it.
         while true {
-            if isWide, place < end, place.pointee == 0x20 { place += 1 }
-            let column: Int
-            if isWide, let likely = names.likely(at: place, after: previous), place + likely.keyBytes <= end {
-                column = likely.column
-                place += likely.keyBytes
-            } else {
-                scanner.advance(to: place)
-                let key = try takeKey(scanner, names, after: previous, &sawTable, builder.schema)
-                place = key.end
-                guard let other = key.column else {
-                    guard let next = try takenComma(place, line) else { return }
-                    place = next
-                    continue
+            if isWide, place.stage == .key || place.stage == .value {
+                place = usual.takeFields(from: place, to: scanner.end, into: lanes, row: row, names: names)
+            }
+            scanner.advance(to: place.bytes)
+            switch place.stage {
+            case .end: return
+            case .repeated: throw Refusal("given twice", field: builder.schema.columns[place.column].name)
+            case .key:
+                place = try takeKey(&scanner, names, after: place.column, &sawTable, builder.schema)
+                if place.stage == .value, !(lanes + place.column).pointee.give(inRow: row) { place.stage = .repeated }
+            case .value:
+                place.bytes = try takeField(&scanner, into: lanes + place.column, builder.schema.columns[place.column].name)
+                place.stage = .comma
+            case .comma:
+                guard scanner.taken(0x2C) else {
+                    try scanner.expect(0x7D, "\",\" or \"}\"")
+                    return try end(of: scanner)
                 }
-                column = other
+                place.bytes = scanner.position
+                place.stage = .key
             }
-            guard (lanes + column).pointee.give(inRow: row) else {
-                throw Refusal("given twice", field: builder.schema.columns[column].name)
-            }
-            if isWide, let next = usual.takeField(place, end, into: lanes + column, column, names) {
-                place = next
-            } else {
-                scanner.advance(to: place)
-                place = try takeField(scanner, into: lanes + column, builder.schema.columns[column].name)
-            }
-            previous = column
-            if place < end, place.pointee == 0x2C {
-                place += 1
-                continue
-            }
-            if place + 1 == end, place.pointee == 0x7D { return }
-            guard let next = try takenComma(place, line) else { return }
-            place = next
         }
-    }
-
-    /// Takes the comma before another field, or the brace that must be the last of the line.
-    ///
-    /// - Returns: the place behind the comma; nil if it was the brace.
-    @inline(never)
-    private func takenComma(
-        _ place: UnsafePointer<UInt8>, _ line: UnsafeRawBufferPointer
-    ) throws(Refusal) -> UnsafePointer<UInt8>? {
-        var scanner = JSONScanner(line)
-        scanner.advance(to: place)
-        if scanner.taken(0x2C) { return scanner.position }
-        try scanner.expect(0x7D, "\",\" or \"}\"")
-        try end(of: scanner)
-        return nil
     }
 
     private func end(of scanner: JSONScanner) throws(Refusal) {
@@ -126,31 +96,29 @@ struct EventParser {
 
     /// Takes any key and its colon.
     ///
-    /// - Returns: the column, or nil if it was `"table"`, whose value is passed over; and the place behind it.
-    @inline(never)
+    /// - Returns: the column's value, or the comma behind `"table"` and its value, which is passed over.
     private mutating func takeKey(
-        _ start: JSONScanner, _ names: FieldTable, after previous: Int, _ sawTable: inout Bool, _ schema: TableSchema
-    ) throws(Refusal) -> (column: Int?, end: UnsafePointer<UInt8>) {
-        var scanner = start
+        _ scanner: inout JSONScanner, _ names: FieldTable, after previous: Int, _ sawTable: inout Bool, _ schema: TableSchema
+    ) throws(Refusal) -> LinePlace {
         var key = try scanner.takeString()
         if key.hasEscapes { key = try decoded(key, scanner) }
         try scanner.expect(0x3A, "\":\"")
-        if let column = names.find(key.bytes, key.count, after: previous) { return (column, scanner.position) }
+        if let column = names.find(key.bytes, key.count, after: previous) {
+            return LinePlace(bytes: scanner.position, column: column, stage: .value)
+        }
         guard key.count == 5, memcmp(key.bytes, "table", 5) == 0 else { throw unknown(key, schema) }
         guard !sawTable else { throw Refusal("given twice", field: "table") }
         sawTable = true
         try scanner.skipValue()
-        return (nil, scanner.position)
+        return LinePlace(bytes: scanner.position, column: previous, stage: .comma)
     }
 
     /// Takes any value of a field.
     ///
     /// - Returns: the place behind it.
-    @inline(never)
     private mutating func takeField(
-        _ start: JSONScanner, into lane: UnsafeMutablePointer<ColumnLane>, _ name: @autoclosure () -> String
+        _ scanner: inout JSONScanner, into lane: UnsafeMutablePointer<ColumnLane>, _ name: @autoclosure () -> String
     ) throws(Refusal) -> UnsafePointer<UInt8> {
-        var scanner = start
         do {
             try fields.takeField(&scanner, into: lane)
         } catch {

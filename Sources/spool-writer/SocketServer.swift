@@ -5,10 +5,6 @@ import SpoolIO
 
 /// The loop of `spool-writer run`: one thread, one `poll`, all producers.
 final class SocketServer {
-    /// When little came in, the loop waits this long before it looks again, so that a stream of single lines costs one
-    /// wake-up for many of them.
-    private static let gatherMicroseconds: UInt32 = 2_000
-    private static let gatherBelowBytes = 64 << 10
     /// Longest wait, so that nothing is ever overslept for long.
     private static let maxWaitMilliseconds: Int64 = 1_000
     /// How long producers may go on to send, and to read their answers, once a stop was asked for.
@@ -56,6 +52,7 @@ final class SocketServer {
     /// every segment is sealed.
     func run() throws(IOFailure) {
         var stopAt: Int64?
+        var roundBefore = Clock.monotonic()
         while true {
             let wait = isBusy ? 0 : stopAt == nil ? waitMilliseconds() : 20
             var polled = descriptors(accepting: stopAt == nil)
@@ -66,8 +63,13 @@ final class SocketServer {
                 notifySupervisor("STOPPING=1")
                 try? Directory.removeIfPresent(path)
             }
+<<<<<<< HEAD
             if polled[2].revents != 0 { rings?.directoryChanged() }
             let received = serve(polled) + (rings?.drain(monotonic: Clock.monotonic()) ?? 0)
+=======
+            let round = Clock.monotonic()
+            let (received, lines) = serve(polled)
+>>>>>>> json
             // Refusals first: once the lines behind them are durable, a producer that was not told would never hear of them.
             for connection in connections { connection.sendAnswers() }
             let moved = recorder.tick(monotonic: Clock.monotonic())
@@ -76,9 +78,16 @@ final class SocketServer {
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
                 if received == 0 || Clock.monotonic() >= stopAt { break }
+<<<<<<< HEAD
             } else if received > 0 && received < Self.gatherBelowBytes && !recorder.isBlocked && !isBusy {
                 usleep(Self.gatherMicroseconds)
+=======
+            } else if !recorder.isBlocked {
+                let pause = GatherPause.microseconds(bytes: received, lines: lines, elapsed: round - roundBefore)
+                if pause > 0 { usleep(pause) }
+>>>>>>> json
             }
+            roundBefore = round
         }
         try finish()
     }
@@ -121,20 +130,28 @@ final class SocketServer {
 
     /// Reads from everyone who has something.
     ///
-    /// - Returns: bytes received.
-    private func serve(_ polled: [pollfd]) -> Int {
+    /// - Returns: bytes received, and the lines that ended in them.
+    private func serve(_ polled: [pollfd]) -> (bytes: Int, lines: Int) {
         var received = 0
+<<<<<<< HEAD
         for (index, connection) in connections.enumerated()
         where index + Self.fixedDescriptors < polled.count && polled[index + Self.fixedDescriptors].fd >= 0 {
             let events = Int32(polled[index + Self.fixedDescriptors].revents)
+=======
+        var lines = 0
+        for (index, connection) in connections.enumerated() where index + 2 < polled.count && polled[index + 2].fd >= 0 {
+            let events = Int32(polled[index + 2].revents)
+>>>>>>> json
             if events & (POLLIN | POLLHUP | POLLERR) != 0, !recorder.isBlocked, !connection.inputEnded {
+                let before = connection.lineCount
                 received += connection.receive(into: recorder, server: self)
+                lines += connection.lineCount - before
             }
         }
         if polled[1].revents != 0 {
             acceptWaiting()
         }
-        return received
+        return (received, lines)
     }
 
     private func acceptWaiting() {

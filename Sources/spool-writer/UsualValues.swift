@@ -1,10 +1,27 @@
 import CSystem
 import SpoolFormat
 
+/// How far a line is parsed.
+struct LinePlace {
+    /// What stands at the place.
+    enum Stage {
+        case key, value, comma
+        /// A value of a column that has one already.
+        case repeated
+        /// The line's last brace, and nothing else.
+        case end
+    }
+
+    var bytes: UnsafePointer<UInt8>
+    /// The last column whose key was taken; -1 for none.
+    var column: Int
+    var stage: Stage
+}
+
 /// Takes values as producers usually write them: numbers of at most nineteen digits without exponent, ASCII strings without
 /// escapes, `true`, `false`, `null`; eight bytes at a time, and never near the line's end unless more can be read there.
 ///
-/// What it does not take is untouched and is for ``FieldParser``, which takes or refuses everything. So nothing is refused
+/// What it does not take is left alone and is for ``FieldParser``, which takes or refuses everything. So nothing is refused
 /// here, and what is taken here gets the very value that ``FieldParser`` gives it.
 struct UsualValues {
     /// 10^0 to 10^19, and the same as doubles, in raw memory: an array would be counted and checked for each value.
@@ -29,15 +46,47 @@ struct UsualValues {
         doublePowers.deallocate()
     }
 
-    /// Takes the value of a field and appends it to the column.
+    /// Takes fields of a line, one behind the other, up to the line's end or to something unusual.
     ///
     /// - Parameters:
-    ///   - start: where the value begins, or one space before it; ``LineBuffer/readAhead`` bytes can be read from any place up to `end`.
+    ///   - start: at a key or at a value. ``LineBuffer/readAhead`` bytes can be read from any place up to `end`.
     ///   - end: the line's end; what lies behind it means nothing.
+    ///   - row: number of the builder's unfinished row.
+    @inline(never)
+    func takeFields(
+        from start: LinePlace, to end: UnsafePointer<UInt8>, into lanes: UnsafeMutablePointer<ColumnLane>, row: UInt64, names: FieldTable
+    ) -> LinePlace {
+        var place = start.bytes
+        var column = start.column
+        var isAtKey = start.stage == .key
+        while true {
+            if isAtKey {
+                if place < end, place.pointee == 0x20 { place += 1 }
+                guard let likely = names.likely(at: place, after: column), place + likely.keyBytes <= end else {
+                    return LinePlace(bytes: place, column: column, stage: .key)
+                }
+                column = likely.column
+                place += likely.keyBytes
+                guard (lanes + column).pointee.give(inRow: row) else { return LinePlace(bytes: place, column: column, stage: .repeated) }
+            }
+            isAtKey = true
+            guard let next = takeField(place, end, lanes + column, column, names) else {
+                return LinePlace(bytes: place, column: column, stage: .value)
+            }
+            guard next < end, next.pointee == 0x2C else {
+                let isLast = next + 1 == end && next.pointee == 0x7D
+                return LinePlace(bytes: next, column: column, stage: isLast ? .end : .comma)
+            }
+            place = next + 1
+        }
+    }
+
+    /// Takes the value of a field, with a space before it or none, and appends it to the column.
+    ///
     /// - Returns: the place behind the value; nil if it was not taken, and nothing is changed.
     @inline(__always)
-    func takeField(
-        _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into lane: UnsafeMutablePointer<ColumnLane>, _ column: Int,
+    private func takeField(
+        _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, _ lane: UnsafeMutablePointer<ColumnLane>, _ column: Int,
         _ names: FieldTable
     ) -> UnsafePointer<UInt8>? {
         let place = start.pointee == 0x20 ? start + 1 : start
@@ -70,7 +119,27 @@ struct UsualValues {
             }
         }
         if kind == .bool { return takeBool(place, end, lane) }
-        guard let number = takeNumber(place, end), append(number, lane, kind) else { return nil }
+        guard let number = takeNumber(place, end) else { return nil }
+        switch kind {
+        case .float64:
+            guard number.digits < 1 << 53 else { return nil }
+            lane.pointee.values.append(double(number))
+        case .dateTime64:
+            guard number.isWhole, !number.isNegative, number.digits >= UInt64(EventTime.earliest),
+                number.digits <= UInt64(EventTime.latest)
+            else { return nil }
+            lane.pointee.values.append(number.digits)
+        case .decimal32, .decimal64, .decimal128: guard appendDecimal(number, lane) else { return nil }
+        case .uint64: guard appendInteger(number, lane, as: UInt64.self) else { return nil }
+        case .uint32: guard appendInteger(number, lane, as: UInt32.self) else { return nil }
+        case .uint16: guard appendInteger(number, lane, as: UInt16.self) else { return nil }
+        case .uint8: guard appendInteger(number, lane, as: UInt8.self) else { return nil }
+        case .int64: guard appendInteger(number, lane, as: Int64.self) else { return nil }
+        case .int32: guard appendInteger(number, lane, as: Int32.self) else { return nil }
+        case .int16: guard appendInteger(number, lane, as: Int16.self) else { return nil }
+        case .int8: guard appendInteger(number, lane, as: Int8.self) else { return nil }
+        case .float32, .bool, .date, .dateTime, .enum8, .enum16, .uuid, .fixedString, .string, .name: return nil
+        }
         return number.next
     }
 
@@ -96,7 +165,7 @@ struct UsualValues {
         let others = cp_not_digits(first)
         if _slowPath(others == 0) { return takeLongNumber(first, end, isNegative) }
         let whole = others.trailingZeroBitCount
-        guard whole == 1 || (whole > 1 && first.pointee != 0x30) else { return nil }
+        guard whole > 0, first.pointee != 0x30 || whole == 1 else { return nil }
         let point = first + whole
         if point.pointee != UInt8(ascii: ".") {
             guard point.pointee | 0x20 != UInt8(ascii: "e"), point <= end else { return nil }
@@ -142,35 +211,6 @@ struct UsualValues {
         let word = load(first, as: UInt64.self)
         let before: UInt64 = (1 &<< UInt64(truncatingIfNeeded: 8 &* whole)) &- 1
         return lastDigits(word & before | (word &>> 8) & ~before, whole &+ fraction)
-    }
-
-    /// Appends the number as the column's type has it.
-    ///
-    /// - Returns: whether it did; if not, the number does not fit, or it takes more care than is taken here.
-    @inline(__always)
-    private func append(_ number: Number, _ lane: UnsafeMutablePointer<ColumnLane>, _ kind: ColumnLane.Kind) -> Bool {
-        switch kind {
-        case .float64:
-            guard number.digits < 1 << 53 else { return false }
-            lane.pointee.values.append(double(number))
-            return true
-        case .dateTime64:
-            guard number.isWhole, !number.isNegative, number.digits >= UInt64(EventTime.earliest),
-                number.digits <= UInt64(EventTime.latest)
-            else { return false }
-            lane.pointee.values.append(number.digits)
-            return true
-        case .decimal32, .decimal64, .decimal128: return appendDecimal(number, lane)
-        case .uint64: return appendInteger(number, lane, as: UInt64.self)
-        case .uint32: return appendInteger(number, lane, as: UInt32.self)
-        case .uint16: return appendInteger(number, lane, as: UInt16.self)
-        case .uint8: return appendInteger(number, lane, as: UInt8.self)
-        case .int64: return appendInteger(number, lane, as: Int64.self)
-        case .int32: return appendInteger(number, lane, as: Int32.self)
-        case .int16: return appendInteger(number, lane, as: Int16.self)
-        case .int8: return appendInteger(number, lane, as: Int8.self)
-        case .float32, .bool, .date, .dateTime, .enum8, .enum16, .uuid, .fixedString, .string, .name: return false
-        }
     }
 
     @inline(__always)

@@ -128,8 +128,12 @@ def decimal(value: Any, precision: int, scale: int) -> Decimal:
     # Stricter than the type: no more than 38 digits are looked at, even if the last of them are zeros.
     written = re.split("[eE]", text)[0].lstrip("-").replace(".", "").lstrip("0")
     demand(value, len(written) <= 38)
+    if not written:
+        return Decimal(0)
+    # Powers that no column reaches, and that Python's decimals do not either.
+    demand(value, abs(int((re.split("[eE]", text) + ["0"])[1])) < 10_000)
     with localcontext() as context:
-        context.prec = 400
+        context.prec = 20_000
         number = Decimal(text)
         scaled = number.scaleb(scale)
         demand(value, scaled == scaled.to_integral_value() and abs(scaled) < 10**precision)

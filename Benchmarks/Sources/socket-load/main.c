@@ -2,10 +2,11 @@
 // that cost: rows a second by the clock, and the processor time of writer and sender for a row.
 //
 //   cc -O2 -Wall -Wextra -Werror -o socket_load Benchmarks/socket_load.c
-//   socket_load --socket PATH [--rows N] [--batch BYTES] [--lines FILE] [--rate N] [--seed N]
+//   socket_load --socket PATH [--rows N] [--batch BYTES] [--lines FILE] [--rate N] [--seed N] [--send-buffer BYTES]
 //
 // Lines are made before the clock starts: rows of Benchmarks/schemas' bench_events, or the lines of a file, over and over.
-// --batch 0 is one line a send. --rate paces the sends. The result is one JSON object on standard output.
+// --batch 0 is one line a send. --rate paces the sends; --send-buffer 0
+// leaves the socket's buffer as the system makes it. The result is one JSON object on standard output.
 // Exit status: 0 measured, 1 lines were refused, 64 usage, 74 the connection or a file failed.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -142,16 +143,15 @@ static struct processor_time processor_time(pid_t pid) {
     return (struct processor_time){time.user * tick, time.system * tick};
 }
 
-static int connect_to(const char *path) {
+static int connect_to(const char *path, int send_buffer) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) fail(64, "socket path too long: %s", path);
     strcpy(address.sun_path, path);
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0 || connect(descriptor, (struct sockaddr *)&address, sizeof address) != 0)
         fail(74, "cannot connect to %s: %s", path, strerror(errno));
-    // The sender's buffer is the window of a unix socket; the default of 208 KiB would let sender and writer take turns.
-    int size = SEND_BUFFER;
-    setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    // The sender's buffer is the window of a unix socket; the usual 208 KiB let sender and writer take turns.
+    if (send_buffer > 0) setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
     return descriptor;
 }
 
@@ -213,7 +213,7 @@ static uint64_t number(const char *text) {
 
 int main(int count, char **arguments) {
     const char *path = NULL, *file = NULL;
-    uint64_t rows = 2000000, batch = 64 << 10, rate = 0;
+    uint64_t rows = 2000000, batch = 64 << 10, rate = 0, send_buffer = SEND_BUFFER;
     random_state = 1;
     for (int i = 1; i < count; i += 2) {
         const char *flag = arguments[i];
@@ -224,12 +224,13 @@ int main(int count, char **arguments) {
         else if (!strcmp(flag, "--rows")) rows = number(value);
         else if (!strcmp(flag, "--batch")) batch = number(value);
         else if (!strcmp(flag, "--rate")) rate = number(value);
+        else if (!strcmp(flag, "--send-buffer")) send_buffer = number(value);
         else if (!strcmp(flag, "--seed")) random_state = number(value);
         else fail(64, "unknown option %s", flag);
     }
     if (!path || rows == 0) fail(64, "--socket PATH and at least one row are wanted");
     struct lines lines = file ? read_lines(file) : make_lines(rows < MADE_LINES ? rows : MADE_LINES);
-    int descriptor = connect_to(path);
+    int descriptor = connect_to(path, (int)send_buffer);
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) fail(74, "SO_PEERCRED: %s", strerror(errno));
