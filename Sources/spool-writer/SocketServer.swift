@@ -63,29 +63,21 @@ final class SocketServer {
                 notifySupervisor("STOPPING=1")
                 try? Directory.removeIfPresent(path)
             }
-<<<<<<< HEAD
             if polled[2].revents != 0 { rings?.directoryChanged() }
-            let received = serve(polled) + (rings?.drain(monotonic: Clock.monotonic()) ?? 0)
-=======
             let round = Clock.monotonic()
             let (received, lines) = serve(polled)
->>>>>>> json
+            let drained = rings?.drain(monotonic: Clock.monotonic()) ?? 0
             // Refusals first: once the lines behind them are durable, a producer that was not told would never hear of them.
             for connection in connections { connection.sendAnswers() }
             let moved = recorder.tick(monotonic: Clock.monotonic())
-            answer(progressed: moved || received > 0)
+            answer(progressed: moved || received + drained > 0)
             rings?.publish()
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
-                if received == 0 || Clock.monotonic() >= stopAt { break }
-<<<<<<< HEAD
-            } else if received > 0 && received < Self.gatherBelowBytes && !recorder.isBlocked && !isBusy {
-                usleep(Self.gatherMicroseconds)
-=======
-            } else if !recorder.isBlocked {
+                if received + drained == 0 || Clock.monotonic() >= stopAt { break }
+            } else if !recorder.isBlocked && !isBusy && drained == 0 {
                 let pause = GatherPause.microseconds(bytes: received, lines: lines, elapsed: round - roundBefore)
                 if pause > 0 { usleep(pause) }
->>>>>>> json
             }
             roundBefore = round
         }
@@ -133,15 +125,10 @@ final class SocketServer {
     /// - Returns: bytes received, and the lines that ended in them.
     private func serve(_ polled: [pollfd]) -> (bytes: Int, lines: Int) {
         var received = 0
-<<<<<<< HEAD
+        var lines = 0
         for (index, connection) in connections.enumerated()
         where index + Self.fixedDescriptors < polled.count && polled[index + Self.fixedDescriptors].fd >= 0 {
             let events = Int32(polled[index + Self.fixedDescriptors].revents)
-=======
-        var lines = 0
-        for (index, connection) in connections.enumerated() where index + 2 < polled.count && polled[index + 2].fd >= 0 {
-            let events = Int32(polled[index + 2].revents)
->>>>>>> json
             if events & (POLLIN | POLLHUP | POLLERR) != 0, !recorder.isBlocked, !connection.inputEnded {
                 let before = connection.lineCount
                 received += connection.receive(into: recorder, server: self)
