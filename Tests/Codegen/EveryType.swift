@@ -1,7 +1,7 @@
 // Made by `spool-writer codegen`. Do not edit: change the schemas and make it anew.
 //
-// table every_type: 0001_every_type.sql, fingerprint b9556655dc76547a
-// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint a57786e647106764
+// table every_type: 0001_every_type.sql, fingerprint 0d46f59ae9bde98c
+// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint c9c339c4a26f3f95
 //
 // swift-format-ignore-file
 import SpoolClient
@@ -170,7 +170,7 @@ struct EveryType: RingRow, Sendable {
     var switch_: UInt16 = 0
 
     static let table = TableDeclaration(
-        "every_type", fingerprint: 0xb9556655dc76547a, rowBytes: 411,
+        "every_type", fingerprint: 0x0d46f59ae9bde98c, rowBytes: 411,
         columns: [
             ColumnDeclaration("flag", "Bool", .fixed, 378),
             ColumnDeclaration("ts", "DateTime64(9, 'UTC')", .fixed, 96),
@@ -242,7 +242,7 @@ struct EveryType: RingRow, Sendable {
 
     @inline(__always) @discardableResult
     func publish(to ring: borrowing Ring) -> Publication {
-        var row = RowWriter(ring, key: 0x12c9f3bb75141266, rowBytes: 411)
+        var row = RowWriter(ring, key: 0xf2e186eb2eeacfe6, rowBytes: 411)
         row.check(code, fits: 3)
         row.reserve(text)
         let nameID = row.id(of: name)
@@ -352,7 +352,7 @@ struct Ticks: RingRow, Sendable {
     var venue: Name = "XNAS"
 
     static let table = TableDeclaration(
-        "ticks", fingerprint: 0xa57786e647106764, rowBytes: 28,
+        "ticks", fingerprint: 0xc9c339c4a26f3f95, rowBytes: 28,
         columns: [
             ColumnDeclaration("ts", "DateTime64(9, 'UTC')", .fixed, 0),
             ColumnDeclaration("symbol", "String", .name, 16),
@@ -363,7 +363,7 @@ struct Ticks: RingRow, Sendable {
 
     @inline(__always) @discardableResult
     func publish(to ring: borrowing Ring) -> Publication {
-        var row = RowWriter(ring, key: 0x781d707532825fb7, rowBytes: 28)
+        var row = RowWriter(ring, key: 0x5206b2475a057075, rowBytes: 28)
         let symbolID = row.id(of: symbol)
         row.reserve(note)
         let venueID = row.id(of: venue)
