@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos latency clean
+.PHONY: help setup build demo test lint chaos latency publish clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -25,6 +25,9 @@ chaos: build ## 200 rounds of kill -9 under load, then count every row
 
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py
+
+publish: build ## what publishing a row costs in C, Swift and Python
+	@.venv/bin/python Benchmarks/publish/run.py
 
 clean: ## remove what was built and installed inside this directory
 	@rm -rf .build .venv
