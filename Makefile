@@ -30,4 +30,4 @@ publish: build ## what publishing a row costs in C, Swift and Python
 	@.venv/bin/python Benchmarks/publish/run.py
 
 clean: ## remove what was built and installed inside this directory
-	@rm -rf .build .venv
+	@rm -rf .build .venv clients/swift/.build clients/python/build clients/python/*.egg-info
