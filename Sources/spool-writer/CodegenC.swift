@@ -25,7 +25,9 @@ struct CodegenC {
             """
         try decimals()
         for layout in source.layouts {
-            try names.claim("\(rowType(layout))", for: "table \(layout.schema.table)")
+            for part in ["row", "columns", "table", "publish"] {
+                try names.claim("\(layout.schema.table)_\(part)", for: "table \(layout.schema.table)")
+            }
             out += "\n// ---- \(layout.schema.table)\n"
             try enums(of: layout)
             declaration(of: layout)
@@ -39,7 +41,6 @@ struct CodegenC {
         return out
     }
 
-    private func prefix(_ layout: RowLayout) -> String { names.snake(layout.schema.table) }
     private func rowType(_ layout: RowLayout) -> String { "\(layout.schema.table)_row" }
     private func enumType(_ layout: RowLayout, _ field: RowLayout.Field) -> String {
         "\(layout.schema.table)_\(names.snake(field.column.name))"

@@ -59,14 +59,16 @@ extension CodeNames {
         "union", "unix", "unsigned", "using", "virtual", "void", "volatile", "wchar_t", "while", "xor", "xor_eq",
     ])
 
-    /// `publish`, `table` and `encode` are members of every generated row.
+    /// `publish` and `table` are members of every generated row; types of the standard library and of `SpoolClient` must keep their meaning.
     static let swift = CodeNames(reserved: [
-        "Any", "Array", "Bool", "Double", "Float", "Int", "Int8", "Int16", "Int32", "Int64", "Name", "Optional", "Protocol", "Publication",
-        "Ring", "RingRow", "RowWriter", "Self", "String", "Text", "Time", "Type", "UInt16", "UInt32", "UInt64", "UInt8", "actor", "as",
+        "Any", "Array", "Bool", "ColdpathTables", "ColumnDeclaration", "Day", "Decimal128", "Decimal32", "Decimal64", "Double", "EnumValue",
+        "FixedValue", "Float", "Int", "Int8", "Int16", "Int32", "Int64", "Name", "Optional", "Protocol", "Publication",
+        "Ring", "RingError", "RingRow", "RowWriter", "Seconds", "Self", "String", "TableDeclaration", "Text", "Time", "Type", "UInt16",
+        "UInt32", "UInt64", "UInt8", "UUIDBits", "actor", "as",
         "associatedtype", "async", "await", "break", "case", "catch", "class", "continue", "default", "defer", "deinit", "do", "else",
         "enum", "extension", "fallthrough", "false", "fileprivate", "for", "func", "guard", "if", "import", "in", "init", "inout",
         "internal", "is", "let", "nil", "operator", "precedencegroup", "private", "protocol", "public", "publish", "repeat", "rethrows",
-        "return", "ring", "self", "some", "static", "struct", "subscript", "super", "switch", "table", "throw", "throws", "to", "true",
+        "return", "self", "some", "static", "struct", "subscript", "super", "switch", "table", "throw", "throws", "true",
         "try", "typealias", "var", "where", "while",
     ])
 

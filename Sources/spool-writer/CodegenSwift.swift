@@ -154,18 +154,18 @@ struct CodegenSwift {
         line("var row = RowWriter(ring, key: 0x\(hex(layout.key)), rowBytes: \(layout.rowBytes))")
         for field in layout.fields {
             switch field.storage {
-            case .fixed: if isFixedText(field) { line("row.check(\(name(field)), fits: \(field.width))") }
-            case .string, .array: line("row.reserve(\(name(field)))")
-            case .name: line("let \(name(field))ID = row.id(of: \(name(field)))")
+            case .fixed: if isFixedText(field) { line("row.check(self.\(name(field)), fits: \(field.width))") }
+            case .string, .array: line("row.reserve(self.\(name(field)))")
+            case .name: line("let \(name(field))ID = row.id(of: self.\(name(field)))")
             }
         }
         line("guard row.claim() else { return row.refusal() }")
         for field in layout.fields.sorted(by: { $0.offset < $1.offset }) {
             let null = field.nullOffset.map { ", null: \($0)" } ?? ""
             switch field.storage {
-            case .fixed where isFixedText(field): line("row.put(\(name(field)), at: \(field.offset), width: \(field.width)\(null))")
-            case .name: line("row.put(\(name(field)), id: \(name(field))ID, at: \(field.offset)\(null))")
-            default: line("row.put(\(name(field)), at: \(field.offset)\(null))")
+            case .fixed where isFixedText(field): line("row.put(self.\(name(field)), at: \(field.offset), width: \(field.width)\(null))")
+            case .name: line("row.put(self.\(name(field)), id: \(name(field))ID, at: \(field.offset)\(null))")
+            default: line("row.put(self.\(name(field)), at: \(field.offset)\(null))")
             }
         }
         line("return row.commit()")

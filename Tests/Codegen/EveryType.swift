@@ -1,7 +1,7 @@
 // Made by `spool-writer codegen`. Do not edit: change the schemas and make it anew.
 //
-// table every_type: 0001_every_type.sql, fingerprint 0d46f59ae9bde98c
-// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint c9c339c4a26f3f95
+// table every_type: 0001_every_type.sql, fingerprint b0521394dcc9bb2e
+// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint a57786e647106764
 //
 // swift-format-ignore-file
 import SpoolClient
@@ -162,6 +162,12 @@ struct EveryType: RingRow, Sendable {
     var oName: Name = "spot"
     /// `o_nothing` LowCardinality(String)
     var oNothing: Name = ""
+    /// `n_o_f64` Nullable(Float64)
+    var nOF64: Double? = 2.5
+    /// `n_o_name` LowCardinality(Nullable(String))
+    var nOName: Name? = "d"
+    /// `row` UInt8
+    var row: UInt8 = 0
     /// `from` UInt8
     var from: UInt8 = 0
     /// `class` String
@@ -170,44 +176,44 @@ struct EveryType: RingRow, Sendable {
     var switch_: UInt16 = 0
 
     static let table = TableDeclaration(
-        "every_type", fingerprint: 0x0d46f59ae9bde98c, rowBytes: 411,
+        "every_type", fingerprint: 0xb0521394dcc9bb2e, rowBytes: 426,
         columns: [
-            ColumnDeclaration("flag", "Bool", .fixed, 378),
+            ColumnDeclaration("flag", "Bool", .fixed, 390),
             ColumnDeclaration("ts", "DateTime64(9, 'UTC')", .fixed, 96),
-            ColumnDeclaration("i8", "Int8", .fixed, 379),
-            ColumnDeclaration("i16", "Int16", .fixed, 364),
-            ColumnDeclaration("i32", "Int32", .fixed, 320),
+            ColumnDeclaration("i8", "Int8", .fixed, 391),
+            ColumnDeclaration("i16", "Int16", .fixed, 376),
+            ColumnDeclaration("i32", "Int32", .fixed, 328),
             ColumnDeclaration("i64", "Int64", .fixed, 104),
-            ColumnDeclaration("u8", "UInt8", .fixed, 380),
-            ColumnDeclaration("u16", "UInt16", .fixed, 366),
-            ColumnDeclaration("u32", "UInt32", .fixed, 324),
+            ColumnDeclaration("u8", "UInt8", .fixed, 392),
+            ColumnDeclaration("u16", "UInt16", .fixed, 378),
+            ColumnDeclaration("u32", "UInt32", .fixed, 332),
             ColumnDeclaration("u64", "UInt64", .fixed, 112),
-            ColumnDeclaration("f32", "Float32", .fixed, 328),
+            ColumnDeclaration("f32", "Float32", .fixed, 336),
             ColumnDeclaration("f64", "Float64", .fixed, 120),
-            ColumnDeclaration("d32", "Decimal(9, 2)", .fixed, 332),
+            ColumnDeclaration("d32", "Decimal(9, 2)", .fixed, 340),
             ColumnDeclaration("d64", "Decimal(18, 8)", .fixed, 128),
             ColumnDeclaration("d128", "Decimal(38, 10)", .fixed, 0),
-            ColumnDeclaration("day", "Date", .fixed, 368),
-            ColumnDeclaration("sec", "DateTime('UTC')", .fixed, 336),
+            ColumnDeclaration("day", "Date", .fixed, 380),
+            ColumnDeclaration("sec", "DateTime('UTC')", .fixed, 344),
             ColumnDeclaration("id", "UUID", .fixed, 16),
-            ColumnDeclaration("code", "FixedString(3)", .fixed, 389),
+            ColumnDeclaration("code", "FixedString(3)", .fixed, 402),
             ColumnDeclaration("text", "String", .string, 136),
-            ColumnDeclaration("name", "String", .name, 340),
-            ColumnDeclaration("side", "Enum8('buy' = 1, 'sell' = 2)", .fixed, 381),
-            ColumnDeclaration("kind", "Enum16('a b' = -300, 'it\\'s' = 1000, '' = 2, 'default' = 3, '2d' = 4)", .fixed, 370),
-            ColumnDeclaration("n_flag", "Nullable(Bool)", .fixed, 382, null: 398),
-            ColumnDeclaration("n_ts", "Nullable(DateTime64(9, 'UTC'))", .fixed, 144, null: 399),
-            ColumnDeclaration("n_i64", "Nullable(Int64)", .fixed, 152, null: 400),
-            ColumnDeclaration("n_u8", "Nullable(UInt8)", .fixed, 383, null: 401),
-            ColumnDeclaration("n_f64", "Nullable(Float64)", .fixed, 160, null: 402),
-            ColumnDeclaration("n_d32", "Nullable(Decimal(9, 2))", .fixed, 344, null: 403),
-            ColumnDeclaration("n_d128", "Nullable(Decimal(38, 10))", .fixed, 32, null: 404),
-            ColumnDeclaration("n_day", "Nullable(Date)", .fixed, 372, null: 405),
-            ColumnDeclaration("n_id", "Nullable(UUID)", .fixed, 48, null: 406),
-            ColumnDeclaration("n_code", "Nullable(FixedString(3))", .fixed, 392, null: 407),
-            ColumnDeclaration("n_text", "Nullable(String)", .string, 168, null: 408),
-            ColumnDeclaration("n_name", "Nullable(String)", .name, 348, null: 409),
-            ColumnDeclaration("n_side", "Nullable(Enum8('buy' = 1, 'sell' = 2))", .fixed, 384, null: 410),
+            ColumnDeclaration("name", "String", .name, 348),
+            ColumnDeclaration("side", "Enum8('buy' = 1, 'sell' = 2)", .fixed, 393),
+            ColumnDeclaration("kind", "Enum16('a b' = -300, 'it\\'s' = 1000, '' = 2, 'default' = 3, '2d' = 4)", .fixed, 382),
+            ColumnDeclaration("n_flag", "Nullable(Bool)", .fixed, 394, null: 411),
+            ColumnDeclaration("n_ts", "Nullable(DateTime64(9, 'UTC'))", .fixed, 144, null: 412),
+            ColumnDeclaration("n_i64", "Nullable(Int64)", .fixed, 152, null: 413),
+            ColumnDeclaration("n_u8", "Nullable(UInt8)", .fixed, 395, null: 414),
+            ColumnDeclaration("n_f64", "Nullable(Float64)", .fixed, 160, null: 415),
+            ColumnDeclaration("n_d32", "Nullable(Decimal(9, 2))", .fixed, 352, null: 416),
+            ColumnDeclaration("n_d128", "Nullable(Decimal(38, 10))", .fixed, 32, null: 417),
+            ColumnDeclaration("n_day", "Nullable(Date)", .fixed, 384, null: 418),
+            ColumnDeclaration("n_id", "Nullable(UUID)", .fixed, 48, null: 419),
+            ColumnDeclaration("n_code", "Nullable(FixedString(3))", .fixed, 405, null: 420),
+            ColumnDeclaration("n_text", "Nullable(String)", .string, 168, null: 421),
+            ColumnDeclaration("n_name", "Nullable(String)", .name, 356, null: 422),
+            ColumnDeclaration("n_side", "Nullable(Enum8('buy' = 1, 'sell' = 2))", .fixed, 396, null: 423),
             ColumnDeclaration("a_flag", "Array(Bool)", .array, 176),
             ColumnDeclaration("a_ts", "Array(DateTime64(9, 'UTC'))", .array, 184),
             ColumnDeclaration("a_i16", "Array(Int16)", .array, 192),
@@ -220,120 +226,127 @@ struct EveryType: RingRow, Sendable {
             ColumnDeclaration("a_id", "Array(UUID)", .array, 248),
             ColumnDeclaration("a_text", "Array(String)", .array, 256),
             ColumnDeclaration("a_side", "Array(Enum8('buy' = 1, 'sell' = 2))", .array, 264),
-            ColumnDeclaration("o_zero", "UInt8", .fixed, 385),
-            ColumnDeclaration("o_flag", "Bool", .fixed, 386),
-            ColumnDeclaration("o_i32", "Int32", .fixed, 352),
+            ColumnDeclaration("o_zero", "UInt8", .fixed, 397),
+            ColumnDeclaration("o_flag", "Bool", .fixed, 398),
+            ColumnDeclaration("o_i32", "Int32", .fixed, 360),
             ColumnDeclaration("o_u64", "UInt64", .fixed, 272),
             ColumnDeclaration("o_f64", "Float64", .fixed, 280),
             ColumnDeclaration("o_d128", "Decimal(38, 10)", .fixed, 64),
             ColumnDeclaration("o_ts", "DateTime64(9, 'UTC')", .fixed, 288),
-            ColumnDeclaration("o_day", "Date", .fixed, 374),
+            ColumnDeclaration("o_day", "Date", .fixed, 386),
             ColumnDeclaration("o_id", "UUID", .fixed, 80),
-            ColumnDeclaration("o_code", "FixedString(3)", .fixed, 395),
-            ColumnDeclaration("o_side", "Enum8('buy' = 1, 'sell' = 2)", .fixed, 387),
+            ColumnDeclaration("o_code", "FixedString(3)", .fixed, 408),
+            ColumnDeclaration("o_side", "Enum8('buy' = 1, 'sell' = 2)", .fixed, 399),
             ColumnDeclaration("o_text", "String", .string, 296),
             ColumnDeclaration("o_empty", "String", .string, 304),
-            ColumnDeclaration("o_name", "String", .name, 356),
-            ColumnDeclaration("o_nothing", "String", .name, 360),
-            ColumnDeclaration("from", "UInt8", .fixed, 388),
-            ColumnDeclaration("class", "String", .string, 312),
-            ColumnDeclaration("switch", "UInt16", .fixed, 376),
+            ColumnDeclaration("o_name", "String", .name, 364),
+            ColumnDeclaration("o_nothing", "String", .name, 368),
+            ColumnDeclaration("n_o_f64", "Nullable(Float64)", .fixed, 312, null: 424),
+            ColumnDeclaration("n_o_name", "Nullable(String)", .name, 372, null: 425),
+            ColumnDeclaration("row", "UInt8", .fixed, 400),
+            ColumnDeclaration("from", "UInt8", .fixed, 401),
+            ColumnDeclaration("class", "String", .string, 320),
+            ColumnDeclaration("switch", "UInt16", .fixed, 388),
         ])
 
     @inline(__always) @discardableResult
     func publish(to ring: borrowing Ring) -> Publication {
-        var row = RowWriter(ring, key: 0xf2e186eb2eeacfe6, rowBytes: 411)
-        row.check(code, fits: 3)
-        row.reserve(text)
-        let nameID = row.id(of: name)
-        row.check(nCode, fits: 3)
-        row.reserve(nText)
-        let nNameID = row.id(of: nName)
-        row.reserve(aFlag)
-        row.reserve(aTs)
-        row.reserve(aI16)
-        row.reserve(aU64)
-        row.reserve(aF32)
-        row.reserve(aF64)
-        row.reserve(aD64)
-        row.reserve(aD128)
-        row.reserve(aDay)
-        row.reserve(aId)
-        row.reserve(aText)
-        row.reserve(aSide)
-        row.check(oCode, fits: 3)
-        row.reserve(oText)
-        row.reserve(oEmpty)
-        let oNameID = row.id(of: oName)
-        let oNothingID = row.id(of: oNothing)
-        row.reserve(class_)
+        var row = RowWriter(ring, key: 0x464867f850bbefe1, rowBytes: 426)
+        row.check(self.code, fits: 3)
+        row.reserve(self.text)
+        let nameID = row.id(of: self.name)
+        row.check(self.nCode, fits: 3)
+        row.reserve(self.nText)
+        let nNameID = row.id(of: self.nName)
+        row.reserve(self.aFlag)
+        row.reserve(self.aTs)
+        row.reserve(self.aI16)
+        row.reserve(self.aU64)
+        row.reserve(self.aF32)
+        row.reserve(self.aF64)
+        row.reserve(self.aD64)
+        row.reserve(self.aD128)
+        row.reserve(self.aDay)
+        row.reserve(self.aId)
+        row.reserve(self.aText)
+        row.reserve(self.aSide)
+        row.check(self.oCode, fits: 3)
+        row.reserve(self.oText)
+        row.reserve(self.oEmpty)
+        let oNameID = row.id(of: self.oName)
+        let oNothingID = row.id(of: self.oNothing)
+        let nONameID = row.id(of: self.nOName)
+        row.reserve(self.class_)
         guard row.claim() else { return row.refusal() }
-        row.put(d128, at: 0)
-        row.put(id, at: 16)
-        row.put(nD128, at: 32, null: 404)
-        row.put(nId, at: 48, null: 406)
-        row.put(oD128, at: 64)
-        row.put(oId, at: 80)
-        row.put(ts, at: 96)
-        row.put(i64, at: 104)
-        row.put(u64, at: 112)
-        row.put(f64, at: 120)
-        row.put(d64, at: 128)
-        row.put(text, at: 136)
-        row.put(nTs, at: 144, null: 399)
-        row.put(nI64, at: 152, null: 400)
-        row.put(nF64, at: 160, null: 402)
-        row.put(nText, at: 168, null: 408)
-        row.put(aFlag, at: 176)
-        row.put(aTs, at: 184)
-        row.put(aI16, at: 192)
-        row.put(aU64, at: 200)
-        row.put(aF32, at: 208)
-        row.put(aF64, at: 216)
-        row.put(aD64, at: 224)
-        row.put(aD128, at: 232)
-        row.put(aDay, at: 240)
-        row.put(aId, at: 248)
-        row.put(aText, at: 256)
-        row.put(aSide, at: 264)
-        row.put(oU64, at: 272)
-        row.put(oF64, at: 280)
-        row.put(oTs, at: 288)
-        row.put(oText, at: 296)
-        row.put(oEmpty, at: 304)
-        row.put(class_, at: 312)
-        row.put(i32, at: 320)
-        row.put(u32, at: 324)
-        row.put(f32, at: 328)
-        row.put(d32, at: 332)
-        row.put(sec, at: 336)
-        row.put(name, id: nameID, at: 340)
-        row.put(nD32, at: 344, null: 403)
-        row.put(nName, id: nNameID, at: 348, null: 409)
-        row.put(oI32, at: 352)
-        row.put(oName, id: oNameID, at: 356)
-        row.put(oNothing, id: oNothingID, at: 360)
-        row.put(i16, at: 364)
-        row.put(u16, at: 366)
-        row.put(day, at: 368)
-        row.put(kind, at: 370)
-        row.put(nDay, at: 372, null: 405)
-        row.put(oDay, at: 374)
-        row.put(switch_, at: 376)
-        row.put(flag, at: 378)
-        row.put(i8, at: 379)
-        row.put(u8, at: 380)
-        row.put(side, at: 381)
-        row.put(nFlag, at: 382, null: 398)
-        row.put(nU8, at: 383, null: 401)
-        row.put(nSide, at: 384, null: 410)
-        row.put(oZero, at: 385)
-        row.put(oFlag, at: 386)
-        row.put(oSide, at: 387)
-        row.put(from, at: 388)
-        row.put(code, at: 389, width: 3)
-        row.put(nCode, at: 392, width: 3, null: 407)
-        row.put(oCode, at: 395, width: 3)
+        row.put(self.d128, at: 0)
+        row.put(self.id, at: 16)
+        row.put(self.nD128, at: 32, null: 417)
+        row.put(self.nId, at: 48, null: 419)
+        row.put(self.oD128, at: 64)
+        row.put(self.oId, at: 80)
+        row.put(self.ts, at: 96)
+        row.put(self.i64, at: 104)
+        row.put(self.u64, at: 112)
+        row.put(self.f64, at: 120)
+        row.put(self.d64, at: 128)
+        row.put(self.text, at: 136)
+        row.put(self.nTs, at: 144, null: 412)
+        row.put(self.nI64, at: 152, null: 413)
+        row.put(self.nF64, at: 160, null: 415)
+        row.put(self.nText, at: 168, null: 421)
+        row.put(self.aFlag, at: 176)
+        row.put(self.aTs, at: 184)
+        row.put(self.aI16, at: 192)
+        row.put(self.aU64, at: 200)
+        row.put(self.aF32, at: 208)
+        row.put(self.aF64, at: 216)
+        row.put(self.aD64, at: 224)
+        row.put(self.aD128, at: 232)
+        row.put(self.aDay, at: 240)
+        row.put(self.aId, at: 248)
+        row.put(self.aText, at: 256)
+        row.put(self.aSide, at: 264)
+        row.put(self.oU64, at: 272)
+        row.put(self.oF64, at: 280)
+        row.put(self.oTs, at: 288)
+        row.put(self.oText, at: 296)
+        row.put(self.oEmpty, at: 304)
+        row.put(self.nOF64, at: 312, null: 424)
+        row.put(self.class_, at: 320)
+        row.put(self.i32, at: 328)
+        row.put(self.u32, at: 332)
+        row.put(self.f32, at: 336)
+        row.put(self.d32, at: 340)
+        row.put(self.sec, at: 344)
+        row.put(self.name, id: nameID, at: 348)
+        row.put(self.nD32, at: 352, null: 416)
+        row.put(self.nName, id: nNameID, at: 356, null: 422)
+        row.put(self.oI32, at: 360)
+        row.put(self.oName, id: oNameID, at: 364)
+        row.put(self.oNothing, id: oNothingID, at: 368)
+        row.put(self.nOName, id: nONameID, at: 372, null: 425)
+        row.put(self.i16, at: 376)
+        row.put(self.u16, at: 378)
+        row.put(self.day, at: 380)
+        row.put(self.kind, at: 382)
+        row.put(self.nDay, at: 384, null: 418)
+        row.put(self.oDay, at: 386)
+        row.put(self.switch_, at: 388)
+        row.put(self.flag, at: 390)
+        row.put(self.i8, at: 391)
+        row.put(self.u8, at: 392)
+        row.put(self.side, at: 393)
+        row.put(self.nFlag, at: 394, null: 411)
+        row.put(self.nU8, at: 395, null: 414)
+        row.put(self.nSide, at: 396, null: 423)
+        row.put(self.oZero, at: 397)
+        row.put(self.oFlag, at: 398)
+        row.put(self.oSide, at: 399)
+        row.put(self.row, at: 400)
+        row.put(self.from, at: 401)
+        row.put(self.code, at: 402, width: 3)
+        row.put(self.nCode, at: 405, width: 3, null: 420)
+        row.put(self.oCode, at: 408, width: 3)
         return row.commit()
     }
 }
@@ -352,7 +365,7 @@ struct Ticks: RingRow, Sendable {
     var venue: Name = "XNAS"
 
     static let table = TableDeclaration(
-        "ticks", fingerprint: 0xc9c339c4a26f3f95, rowBytes: 28,
+        "ticks", fingerprint: 0xa57786e647106764, rowBytes: 28,
         columns: [
             ColumnDeclaration("ts", "DateTime64(9, 'UTC')", .fixed, 0),
             ColumnDeclaration("symbol", "String", .name, 16),
@@ -363,16 +376,16 @@ struct Ticks: RingRow, Sendable {
 
     @inline(__always) @discardableResult
     func publish(to ring: borrowing Ring) -> Publication {
-        var row = RowWriter(ring, key: 0x5206b2475a057075, rowBytes: 28)
-        let symbolID = row.id(of: symbol)
-        row.reserve(note)
-        let venueID = row.id(of: venue)
+        var row = RowWriter(ring, key: 0x781d707532825fb7, rowBytes: 28)
+        let symbolID = row.id(of: self.symbol)
+        row.reserve(self.note)
+        let venueID = row.id(of: self.venue)
         guard row.claim() else { return row.refusal() }
-        row.put(ts, at: 0)
-        row.put(note, at: 8)
-        row.put(symbol, id: symbolID, at: 16)
-        row.put(number, at: 20)
-        row.put(venue, id: venueID, at: 24)
+        row.put(self.ts, at: 0)
+        row.put(self.note, at: 8)
+        row.put(self.symbol, id: symbolID, at: 16)
+        row.put(self.number, at: 20)
+        row.put(self.venue, id: venueID, at: 24)
         return row.commit()
     }
 }

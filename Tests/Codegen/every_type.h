@@ -1,9 +1,9 @@
 // Made by `spool-writer codegen`. Do not edit: change the schemas and make it anew.
 // 
-// table every_type: 0001_every_type.sql, fingerprint 0d46f59ae9bde98c
-// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint c9c339c4a26f3f95
-#ifndef COLDPATH_ROWS_bb5608c208749d4f
-#define COLDPATH_ROWS_bb5608c208749d4f
+// table every_type: 0001_every_type.sql, fingerprint b0521394dcc9bb2e
+// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint a57786e647106764
+#ifndef COLDPATH_ROWS_fae20786f9446bf6
+#define COLDPATH_ROWS_fae20786f9446bf6
 
 #include "coldpath_row.h"
 
@@ -65,42 +65,42 @@ SPOOL_MEMBER(every_type_o_side, every_type_o_side_buy, 1);
 SPOOL_MEMBER(every_type_o_side, every_type_o_side_sell, 2);
 
 __attribute__((unused)) static const spool_column every_type_columns[] = {
-    {"flag", "Bool", SPOOL_FIXED, 378, SPOOL_NOT_NULLABLE},
+    {"flag", "Bool", SPOOL_FIXED, 390, SPOOL_NOT_NULLABLE},
     {"ts", "DateTime64(9, 'UTC')", SPOOL_FIXED, 96, SPOOL_NOT_NULLABLE},
-    {"i8", "Int8", SPOOL_FIXED, 379, SPOOL_NOT_NULLABLE},
-    {"i16", "Int16", SPOOL_FIXED, 364, SPOOL_NOT_NULLABLE},
-    {"i32", "Int32", SPOOL_FIXED, 320, SPOOL_NOT_NULLABLE},
+    {"i8", "Int8", SPOOL_FIXED, 391, SPOOL_NOT_NULLABLE},
+    {"i16", "Int16", SPOOL_FIXED, 376, SPOOL_NOT_NULLABLE},
+    {"i32", "Int32", SPOOL_FIXED, 328, SPOOL_NOT_NULLABLE},
     {"i64", "Int64", SPOOL_FIXED, 104, SPOOL_NOT_NULLABLE},
-    {"u8", "UInt8", SPOOL_FIXED, 380, SPOOL_NOT_NULLABLE},
-    {"u16", "UInt16", SPOOL_FIXED, 366, SPOOL_NOT_NULLABLE},
-    {"u32", "UInt32", SPOOL_FIXED, 324, SPOOL_NOT_NULLABLE},
+    {"u8", "UInt8", SPOOL_FIXED, 392, SPOOL_NOT_NULLABLE},
+    {"u16", "UInt16", SPOOL_FIXED, 378, SPOOL_NOT_NULLABLE},
+    {"u32", "UInt32", SPOOL_FIXED, 332, SPOOL_NOT_NULLABLE},
     {"u64", "UInt64", SPOOL_FIXED, 112, SPOOL_NOT_NULLABLE},
-    {"f32", "Float32", SPOOL_FIXED, 328, SPOOL_NOT_NULLABLE},
+    {"f32", "Float32", SPOOL_FIXED, 336, SPOOL_NOT_NULLABLE},
     {"f64", "Float64", SPOOL_FIXED, 120, SPOOL_NOT_NULLABLE},
-    {"d32", "Decimal(9, 2)", SPOOL_FIXED, 332, SPOOL_NOT_NULLABLE},
+    {"d32", "Decimal(9, 2)", SPOOL_FIXED, 340, SPOOL_NOT_NULLABLE},
     {"d64", "Decimal(18, 8)", SPOOL_FIXED, 128, SPOOL_NOT_NULLABLE},
     {"d128", "Decimal(38, 10)", SPOOL_FIXED, 0, SPOOL_NOT_NULLABLE},
-    {"day", "Date", SPOOL_FIXED, 368, SPOOL_NOT_NULLABLE},
-    {"sec", "DateTime('UTC')", SPOOL_FIXED, 336, SPOOL_NOT_NULLABLE},
+    {"day", "Date", SPOOL_FIXED, 380, SPOOL_NOT_NULLABLE},
+    {"sec", "DateTime('UTC')", SPOOL_FIXED, 344, SPOOL_NOT_NULLABLE},
     {"id", "UUID", SPOOL_FIXED, 16, SPOOL_NOT_NULLABLE},
-    {"code", "FixedString(3)", SPOOL_FIXED, 389, SPOOL_NOT_NULLABLE},
+    {"code", "FixedString(3)", SPOOL_FIXED, 402, SPOOL_NOT_NULLABLE},
     {"text", "String", SPOOL_STRING, 136, SPOOL_NOT_NULLABLE},
-    {"name", "String", SPOOL_NAME, 340, SPOOL_NOT_NULLABLE},
-    {"side", "Enum8('buy' = 1, 'sell' = 2)", SPOOL_FIXED, 381, SPOOL_NOT_NULLABLE},
-    {"kind", "Enum16('a b' = -300, 'it\134's' = 1000, '' = 2, 'default' = 3, '2d' = 4)", SPOOL_FIXED, 370, SPOOL_NOT_NULLABLE},
-    {"n_flag", "Nullable(Bool)", SPOOL_FIXED, 382, 398},
-    {"n_ts", "Nullable(DateTime64(9, 'UTC'))", SPOOL_FIXED, 144, 399},
-    {"n_i64", "Nullable(Int64)", SPOOL_FIXED, 152, 400},
-    {"n_u8", "Nullable(UInt8)", SPOOL_FIXED, 383, 401},
-    {"n_f64", "Nullable(Float64)", SPOOL_FIXED, 160, 402},
-    {"n_d32", "Nullable(Decimal(9, 2))", SPOOL_FIXED, 344, 403},
-    {"n_d128", "Nullable(Decimal(38, 10))", SPOOL_FIXED, 32, 404},
-    {"n_day", "Nullable(Date)", SPOOL_FIXED, 372, 405},
-    {"n_id", "Nullable(UUID)", SPOOL_FIXED, 48, 406},
-    {"n_code", "Nullable(FixedString(3))", SPOOL_FIXED, 392, 407},
-    {"n_text", "Nullable(String)", SPOOL_STRING, 168, 408},
-    {"n_name", "Nullable(String)", SPOOL_NAME, 348, 409},
-    {"n_side", "Nullable(Enum8('buy' = 1, 'sell' = 2))", SPOOL_FIXED, 384, 410},
+    {"name", "String", SPOOL_NAME, 348, SPOOL_NOT_NULLABLE},
+    {"side", "Enum8('buy' = 1, 'sell' = 2)", SPOOL_FIXED, 393, SPOOL_NOT_NULLABLE},
+    {"kind", "Enum16('a b' = -300, 'it\134's' = 1000, '' = 2, 'default' = 3, '2d' = 4)", SPOOL_FIXED, 382, SPOOL_NOT_NULLABLE},
+    {"n_flag", "Nullable(Bool)", SPOOL_FIXED, 394, 411},
+    {"n_ts", "Nullable(DateTime64(9, 'UTC'))", SPOOL_FIXED, 144, 412},
+    {"n_i64", "Nullable(Int64)", SPOOL_FIXED, 152, 413},
+    {"n_u8", "Nullable(UInt8)", SPOOL_FIXED, 395, 414},
+    {"n_f64", "Nullable(Float64)", SPOOL_FIXED, 160, 415},
+    {"n_d32", "Nullable(Decimal(9, 2))", SPOOL_FIXED, 352, 416},
+    {"n_d128", "Nullable(Decimal(38, 10))", SPOOL_FIXED, 32, 417},
+    {"n_day", "Nullable(Date)", SPOOL_FIXED, 384, 418},
+    {"n_id", "Nullable(UUID)", SPOOL_FIXED, 48, 419},
+    {"n_code", "Nullable(FixedString(3))", SPOOL_FIXED, 405, 420},
+    {"n_text", "Nullable(String)", SPOOL_STRING, 168, 421},
+    {"n_name", "Nullable(String)", SPOOL_NAME, 356, 422},
+    {"n_side", "Nullable(Enum8('buy' = 1, 'sell' = 2))", SPOOL_FIXED, 396, 423},
     {"a_flag", "Array(Bool)", SPOOL_ARRAY, 176, SPOOL_NOT_NULLABLE},
     {"a_ts", "Array(DateTime64(9, 'UTC'))", SPOOL_ARRAY, 184, SPOOL_NOT_NULLABLE},
     {"a_i16", "Array(Int16)", SPOOL_ARRAY, 192, SPOOL_NOT_NULLABLE},
@@ -113,27 +113,30 @@ __attribute__((unused)) static const spool_column every_type_columns[] = {
     {"a_id", "Array(UUID)", SPOOL_ARRAY, 248, SPOOL_NOT_NULLABLE},
     {"a_text", "Array(String)", SPOOL_ARRAY, 256, SPOOL_NOT_NULLABLE},
     {"a_side", "Array(Enum8('buy' = 1, 'sell' = 2))", SPOOL_ARRAY, 264, SPOOL_NOT_NULLABLE},
-    {"o_zero", "UInt8", SPOOL_FIXED, 385, SPOOL_NOT_NULLABLE},
-    {"o_flag", "Bool", SPOOL_FIXED, 386, SPOOL_NOT_NULLABLE},
-    {"o_i32", "Int32", SPOOL_FIXED, 352, SPOOL_NOT_NULLABLE},
+    {"o_zero", "UInt8", SPOOL_FIXED, 397, SPOOL_NOT_NULLABLE},
+    {"o_flag", "Bool", SPOOL_FIXED, 398, SPOOL_NOT_NULLABLE},
+    {"o_i32", "Int32", SPOOL_FIXED, 360, SPOOL_NOT_NULLABLE},
     {"o_u64", "UInt64", SPOOL_FIXED, 272, SPOOL_NOT_NULLABLE},
     {"o_f64", "Float64", SPOOL_FIXED, 280, SPOOL_NOT_NULLABLE},
     {"o_d128", "Decimal(38, 10)", SPOOL_FIXED, 64, SPOOL_NOT_NULLABLE},
     {"o_ts", "DateTime64(9, 'UTC')", SPOOL_FIXED, 288, SPOOL_NOT_NULLABLE},
-    {"o_day", "Date", SPOOL_FIXED, 374, SPOOL_NOT_NULLABLE},
+    {"o_day", "Date", SPOOL_FIXED, 386, SPOOL_NOT_NULLABLE},
     {"o_id", "UUID", SPOOL_FIXED, 80, SPOOL_NOT_NULLABLE},
-    {"o_code", "FixedString(3)", SPOOL_FIXED, 395, SPOOL_NOT_NULLABLE},
-    {"o_side", "Enum8('buy' = 1, 'sell' = 2)", SPOOL_FIXED, 387, SPOOL_NOT_NULLABLE},
+    {"o_code", "FixedString(3)", SPOOL_FIXED, 408, SPOOL_NOT_NULLABLE},
+    {"o_side", "Enum8('buy' = 1, 'sell' = 2)", SPOOL_FIXED, 399, SPOOL_NOT_NULLABLE},
     {"o_text", "String", SPOOL_STRING, 296, SPOOL_NOT_NULLABLE},
     {"o_empty", "String", SPOOL_STRING, 304, SPOOL_NOT_NULLABLE},
-    {"o_name", "String", SPOOL_NAME, 356, SPOOL_NOT_NULLABLE},
-    {"o_nothing", "String", SPOOL_NAME, 360, SPOOL_NOT_NULLABLE},
-    {"from", "UInt8", SPOOL_FIXED, 388, SPOOL_NOT_NULLABLE},
-    {"class", "String", SPOOL_STRING, 312, SPOOL_NOT_NULLABLE},
-    {"switch", "UInt16", SPOOL_FIXED, 376, SPOOL_NOT_NULLABLE},
+    {"o_name", "String", SPOOL_NAME, 364, SPOOL_NOT_NULLABLE},
+    {"o_nothing", "String", SPOOL_NAME, 368, SPOOL_NOT_NULLABLE},
+    {"n_o_f64", "Nullable(Float64)", SPOOL_FIXED, 312, 424},
+    {"n_o_name", "Nullable(String)", SPOOL_NAME, 372, 425},
+    {"row", "UInt8", SPOOL_FIXED, 400, SPOOL_NOT_NULLABLE},
+    {"from", "UInt8", SPOOL_FIXED, 401, SPOOL_NOT_NULLABLE},
+    {"class", "String", SPOOL_STRING, 320, SPOOL_NOT_NULLABLE},
+    {"switch", "UInt16", SPOOL_FIXED, 388, SPOOL_NOT_NULLABLE},
 };
 // For rings of some tables only: spool_table tables[] = {every_type_table, ...};
-__attribute__((unused)) static const spool_table every_type_table = {"every_type", 0x0d46f59ae9bde98cull, 411, 66, every_type_columns};
+__attribute__((unused)) static const spool_table every_type_table = {"every_type", 0xb0521394dcc9bb2eull, 426, 69, every_type_columns};
 
 typedef struct every_type_row {
     bool flag SPOOL_ZERO; // Bool
@@ -199,6 +202,9 @@ typedef struct every_type_row {
     spool_text o_empty SPOOL_ZERO; // String; left out: ''
     spool_name_or_default o_name SPOOL_ZERO; // LowCardinality(String); left out: spot
     spool_name o_nothing SPOOL_ZERO; // LowCardinality(String); left out: ''
+    spool_f64_or_null n_o_f64 SPOOL_ZERO; // Nullable(Float64); left out: null
+    spool_name_or_null n_o_name SPOOL_ZERO; // LowCardinality(Nullable(String)); left out: null
+    uint8_t row SPOOL_ZERO; // UInt8; left out: 0
     uint8_t from SPOOL_ZERO; // UInt8; left out: 0
     spool_text class_ SPOOL_ZERO; // String; left out: ''
     uint16_t switch_ SPOOL_ZERO; // UInt16; left out: 0
@@ -206,7 +212,7 @@ typedef struct every_type_row {
 
 // Publishes a row: 0, or SPOOL_FULL, SPOOL_TOO_LONG or SPOOL_NO_TABLE, and then nothing of it is kept.
 SPOOL_INLINE int every_type_publish(spool_ring *ring, const every_type_row *row) {
-    int32_t table = spool_ring_find_table(ring, 0xf2e186eb2eeacfe6ull);
+    int32_t table = spool_ring_find_table(ring, 0x464867f850bbefe1ull);
     if (!SPOOL_LIKELY(table >= 0)) return SPOOL_NO_TABLE;
     const spool_text given_code = row->code;
     if (!SPOOL_LIKELY(given_code.count <= 3)) return spool_row_too_long(ring, (uint32_t)table);
@@ -222,14 +228,16 @@ SPOOL_INLINE int every_type_publish(spool_ring *ring, const every_type_row *row)
     const spool_text given_o_empty = row->o_empty;
     const spool_name given_o_name = row->o_name.is_set ? row->o_name.value : spool_name_n("spot", 4);
     const spool_name given_o_nothing = row->o_nothing;
+    const spool_name given_n_o_name = row->n_o_name.is_set ? row->n_o_name.value : spool_name_n("", 0);
     const spool_text given_class_ = row->class_;
-    uint64_t words = SPOOL_NAME_WORD(ring, given_name) | SPOOL_OPTIONAL_NAME_WORD(ring, given_n_name) | SPOOL_OPTIONAL_NAME_WORD(ring, given_o_name) | SPOOL_OPTIONAL_NAME_WORD(ring, given_o_nothing);
-    spool_late_name late_name, late_n_name, late_o_name, late_o_nothing;
+    uint64_t words = SPOOL_NAME_WORD(ring, given_name) | SPOOL_OPTIONAL_NAME_WORD(ring, given_n_name) | SPOOL_OPTIONAL_NAME_WORD(ring, given_o_name) | SPOOL_OPTIONAL_NAME_WORD(ring, given_o_nothing) | SPOOL_OPTIONAL_NAME_WORD(ring, given_n_o_name);
+    spool_late_name late_name, late_n_name, late_o_name, late_o_nothing, late_n_o_name;
     uint32_t id_name = (uint32_t)given_name.word;
     uint32_t id_n_name = (uint32_t)given_n_name.word;
     uint32_t id_o_name = (uint32_t)given_o_name.word;
     uint32_t id_o_nothing = (uint32_t)given_o_nothing.word;
-    uint64_t bytes = 411 + (uint64_t)given_text.count + (uint64_t)given_n_text.count + (uint64_t)row->a_flag.count * 1 + (uint64_t)row->a_ts.count * 8 + (uint64_t)row->a_i16.count * 2 + (uint64_t)row->a_u64.count * 8 + (uint64_t)row->a_f32.count * 4 + (uint64_t)row->a_f64.count * 8 + (uint64_t)row->a_d64.count * 8 + (uint64_t)row->a_d128.count * 16 + (uint64_t)row->a_day.count * 2 + (uint64_t)row->a_id.count * 16 + spool_texts_bytes(row->a_text) + (uint64_t)row->a_side.count * 1 + (uint64_t)given_o_text.count + (uint64_t)given_o_empty.count + (uint64_t)given_class_.count;
+    uint32_t id_n_o_name = (uint32_t)given_n_o_name.word;
+    uint64_t bytes = 426 + (uint64_t)given_text.count + (uint64_t)given_n_text.count + (uint64_t)row->a_flag.count * 1 + (uint64_t)row->a_ts.count * 8 + (uint64_t)row->a_i16.count * 2 + (uint64_t)row->a_u64.count * 8 + (uint64_t)row->a_f32.count * 4 + (uint64_t)row->a_f64.count * 8 + (uint64_t)row->a_d64.count * 8 + (uint64_t)row->a_d128.count * 16 + (uint64_t)row->a_day.count * 2 + (uint64_t)row->a_id.count * 16 + spool_texts_bytes(row->a_text) + (uint64_t)row->a_side.count * 1 + (uint64_t)given_o_text.count + (uint64_t)given_o_empty.count + (uint64_t)given_class_.count;
     if (!SPOOL_ALL_INTERNED(words)) {
         id_name = spool_name_resolve(ring, &late_name, given_name.word, given_name.bytes, given_name.count);
         bytes += late_name.tail;
@@ -239,6 +247,8 @@ SPOOL_INLINE int every_type_publish(spool_ring *ring, const every_type_row *row)
         bytes += late_o_name.tail;
         id_o_nothing = spool_name_resolve(ring, &late_o_nothing, given_o_nothing.word, given_o_nothing.bytes, given_o_nothing.count);
         bytes += late_o_nothing.tail;
+        id_n_o_name = spool_name_resolve(ring, &late_n_o_name, given_n_o_name.word, given_n_o_name.bytes, given_n_o_name.count);
+        bytes += late_n_o_name.tail;
     }
     unsigned char *to = spool_row_claim(ring, (uint32_t)table, bytes);
     if (!SPOOL_LIKELY(to != NULL)) return spool_row_refused(ring, bytes);
@@ -264,52 +274,56 @@ SPOOL_INLINE int every_type_publish(spool_ring *ring, const every_type_row *row)
     else memcpy(to + 280, "\000\000\000\000\000\000\370\077", 8);
     if (row->o_ts.is_set) SPOOL_PUT(to + 288, row->o_ts.value);
     else memcpy(to + 288, "\001\200\101\307\236\123\270\027", 8);
-    SPOOL_PUT(to + 320, row->i32);
-    SPOOL_PUT(to + 324, row->u32);
-    SPOOL_PUT(to + 328, row->f32);
-    SPOOL_PUT(to + 332, row->d32);
-    SPOOL_PUT(to + 336, row->sec);
-    SPOOL_PUT(to + 344, row->n_d32.value);
-    if (row->o_i32.is_set) SPOOL_PUT(to + 352, row->o_i32.value);
-    else memcpy(to + 352, "\373\377\377\377", 4);
-    SPOOL_PUT(to + 364, row->i16);
-    SPOOL_PUT(to + 366, row->u16);
-    SPOOL_PUT(to + 368, row->day);
-    SPOOL_PUT(to + 370, row->kind);
-    SPOOL_PUT(to + 372, row->n_day.value);
-    if (row->o_day.is_set) SPOOL_PUT(to + 374, row->o_day.value);
-    else memcpy(to + 374, "\106\115", 2);
-    SPOOL_PUT(to + 376, row->switch_);
-    SPOOL_PUT(to + 378, row->flag);
-    SPOOL_PUT(to + 379, row->i8);
-    SPOOL_PUT(to + 380, row->u8);
-    SPOOL_PUT(to + 381, row->side);
-    SPOOL_PUT(to + 382, row->n_flag.value);
-    SPOOL_PUT(to + 383, row->n_u8.value);
-    SPOOL_PUT(to + 384, row->n_side.value);
-    SPOOL_PUT(to + 385, row->o_zero);
-    if (row->o_flag.is_set) SPOOL_PUT(to + 386, row->o_flag.value);
-    else memcpy(to + 386, "\001", 1);
-    if (row->o_side.is_set) SPOOL_PUT(to + 387, row->o_side.value);
-    else memcpy(to + 387, "\002", 1);
-    SPOOL_PUT(to + 388, row->from);
-    spool_put_fixed_text(to + 389, 3, given_code);
-    spool_put_fixed_text(to + 392, 3, given_n_code);
-    spool_put_fixed_text(to + 395, 3, given_o_code);
-    to[398] = !row->n_flag.is_set;
-    to[399] = !row->n_ts.is_set;
-    to[400] = !row->n_i64.is_set;
-    to[401] = !row->n_u8.is_set;
-    to[402] = !row->n_f64.is_set;
-    to[403] = !row->n_d32.is_set;
-    to[404] = !row->n_d128.is_set;
-    to[405] = !row->n_day.is_set;
-    to[406] = !row->n_id.is_set;
-    to[407] = !row->n_code.is_set;
-    to[408] = !row->n_text.is_set;
-    to[409] = !row->n_name.is_set;
-    to[410] = !row->n_side.is_set;
-    uint32_t end = 411;
+    SPOOL_PUT(to + 312, row->n_o_f64.value);
+    SPOOL_PUT(to + 328, row->i32);
+    SPOOL_PUT(to + 332, row->u32);
+    SPOOL_PUT(to + 336, row->f32);
+    SPOOL_PUT(to + 340, row->d32);
+    SPOOL_PUT(to + 344, row->sec);
+    SPOOL_PUT(to + 352, row->n_d32.value);
+    if (row->o_i32.is_set) SPOOL_PUT(to + 360, row->o_i32.value);
+    else memcpy(to + 360, "\373\377\377\377", 4);
+    SPOOL_PUT(to + 376, row->i16);
+    SPOOL_PUT(to + 378, row->u16);
+    SPOOL_PUT(to + 380, row->day);
+    SPOOL_PUT(to + 382, row->kind);
+    SPOOL_PUT(to + 384, row->n_day.value);
+    if (row->o_day.is_set) SPOOL_PUT(to + 386, row->o_day.value);
+    else memcpy(to + 386, "\106\115", 2);
+    SPOOL_PUT(to + 388, row->switch_);
+    SPOOL_PUT(to + 390, row->flag);
+    SPOOL_PUT(to + 391, row->i8);
+    SPOOL_PUT(to + 392, row->u8);
+    SPOOL_PUT(to + 393, row->side);
+    SPOOL_PUT(to + 394, row->n_flag.value);
+    SPOOL_PUT(to + 395, row->n_u8.value);
+    SPOOL_PUT(to + 396, row->n_side.value);
+    SPOOL_PUT(to + 397, row->o_zero);
+    if (row->o_flag.is_set) SPOOL_PUT(to + 398, row->o_flag.value);
+    else memcpy(to + 398, "\001", 1);
+    if (row->o_side.is_set) SPOOL_PUT(to + 399, row->o_side.value);
+    else memcpy(to + 399, "\002", 1);
+    SPOOL_PUT(to + 400, row->row);
+    SPOOL_PUT(to + 401, row->from);
+    spool_put_fixed_text(to + 402, 3, given_code);
+    spool_put_fixed_text(to + 405, 3, given_n_code);
+    spool_put_fixed_text(to + 408, 3, given_o_code);
+    to[411] = !row->n_flag.is_set;
+    to[412] = !row->n_ts.is_set;
+    to[413] = !row->n_i64.is_set;
+    to[414] = !row->n_u8.is_set;
+    to[415] = !row->n_f64.is_set;
+    to[416] = !row->n_d32.is_set;
+    to[417] = !row->n_d128.is_set;
+    to[418] = !row->n_day.is_set;
+    to[419] = !row->n_id.is_set;
+    to[420] = !row->n_code.is_set;
+    to[421] = !row->n_text.is_set;
+    to[422] = !row->n_name.is_set;
+    to[423] = !row->n_side.is_set;
+    to[424] = !row->n_o_f64.is_set;
+    to[425] = !row->n_o_name.is_set;
+    uint32_t end = 426;
     end = spool_put_text(to, 136, end, given_text);
     end = spool_put_text(to, 168, end, given_n_text);
     end = spool_put_array(to, 176, end, row->a_flag.values, row->a_flag.count, 1);
@@ -326,17 +340,19 @@ SPOOL_INLINE int every_type_publish(spool_ring *ring, const every_type_row *row)
     end = spool_put_array(to, 264, end, row->a_side.values, row->a_side.count, 1);
     end = spool_put_text(to, 296, end, given_o_text);
     end = spool_put_text(to, 304, end, given_o_empty);
-    end = spool_put_text(to, 312, end, given_class_);
+    end = spool_put_text(to, 320, end, given_class_);
     if (SPOOL_ALL_INTERNED(words)) {
-        memcpy(to + 340, &id_name, 4);
-        memcpy(to + 348, &id_n_name, 4);
-        memcpy(to + 356, &id_o_name, 4);
-        memcpy(to + 360, &id_o_nothing, 4);
+        memcpy(to + 348, &id_name, 4);
+        memcpy(to + 356, &id_n_name, 4);
+        memcpy(to + 364, &id_o_name, 4);
+        memcpy(to + 368, &id_o_nothing, 4);
+        memcpy(to + 372, &id_n_o_name, 4);
     } else {
-        end = spool_put_late_name(to, 340, end, id_name, &late_name);
-        end = spool_put_late_name(to, 348, end, id_n_name, &late_n_name);
-        end = spool_put_late_name(to, 356, end, id_o_name, &late_o_name);
-        spool_put_late_name(to, 360, end, id_o_nothing, &late_o_nothing);
+        end = spool_put_late_name(to, 348, end, id_name, &late_name);
+        end = spool_put_late_name(to, 356, end, id_n_name, &late_n_name);
+        end = spool_put_late_name(to, 364, end, id_o_name, &late_o_name);
+        end = spool_put_late_name(to, 368, end, id_o_nothing, &late_o_nothing);
+        spool_put_late_name(to, 372, end, id_n_o_name, &late_n_o_name);
     }
     spool_row_commit(ring, (uint32_t)table, to, bytes);
     return SPOOL_PUBLISHED;
@@ -352,7 +368,7 @@ __attribute__((unused)) static const spool_column ticks_columns[] = {
     {"venue", "String", SPOOL_NAME, 24, SPOOL_NOT_NULLABLE},
 };
 // For rings of some tables only: spool_table tables[] = {ticks_table, ...};
-__attribute__((unused)) static const spool_table ticks_table = {"ticks", 0xc9c339c4a26f3f95ull, 28, 5, ticks_columns};
+__attribute__((unused)) static const spool_table ticks_table = {"ticks", 0xa57786e647106764ull, 28, 5, ticks_columns};
 
 typedef struct ticks_row {
     spool_time ts SPOOL_ZERO; // DateTime64(9, 'UTC')
@@ -364,7 +380,7 @@ typedef struct ticks_row {
 
 // Publishes a row: 0, or SPOOL_FULL, SPOOL_TOO_LONG or SPOOL_NO_TABLE, and then nothing of it is kept.
 SPOOL_INLINE int ticks_publish(spool_ring *ring, const ticks_row *row) {
-    int32_t table = spool_ring_find_table(ring, 0x5206b2475a057075ull);
+    int32_t table = spool_ring_find_table(ring, 0x781d707532825fb7ull);
     if (!SPOOL_LIKELY(table >= 0)) return SPOOL_NO_TABLE;
     const spool_name given_symbol = row->symbol;
     const spool_text given_note = row->note;
@@ -399,8 +415,8 @@ SPOOL_INLINE int ticks_publish(spool_ring *ring, const ticks_row *row) {
 
 // All tables of this file, for spool_ring_open.
 __attribute__((unused)) static const spool_table coldpath_tables[] = {
-    {"every_type", 0x0d46f59ae9bde98cull, 411, 66, every_type_columns},
-    {"ticks", 0xc9c339c4a26f3f95ull, 28, 5, ticks_columns},
+    {"every_type", 0xb0521394dcc9bb2eull, 426, 69, every_type_columns},
+    {"ticks", 0xa57786e647106764ull, 28, 5, ticks_columns},
 };
 #define COLDPATH_TABLE_COUNT 2
 

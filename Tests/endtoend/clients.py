@@ -42,10 +42,10 @@ def compiled(command: list[str | Path]) -> None:
 
 
 @functools.cache
-def c_producer(compiler: str) -> list[str]:
+def c_producer(compiler: str, *options: str) -> list[str]:
     generated("c", "every_type.h")
-    output = workshop() / f"producer-{compiler}"
-    compiled([compiler, "-std=c11", *C_FLAGS, f"-I{workshop()}", PRODUCERS / "producer.c", "-o", output])
+    output = workshop() / f"producer-{compiler}{len(options)}"
+    compiled([compiler, "-std=c11", *C_FLAGS, *options, f"-I{workshop()}", PRODUCERS / "producer.c", "-o", output])
     return [str(output)]
 
 
@@ -91,4 +91,9 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(python_packages())}
 
 
-PRODUCERS_BY_NAME = {**{f"c-{name}": functools.partial(c_producer, name) for name in C_COMPILERS}, "swift": swift_producer, "python": python_producer}
+PRODUCERS_BY_NAME = {
+    **{f"c-{name}": functools.partial(c_producer, name) for name in C_COMPILERS},
+    "c-sanitized": functools.partial(c_producer, "clang", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "swift": swift_producer,
+    "python": python_producer,
+}

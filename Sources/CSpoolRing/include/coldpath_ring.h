@@ -178,6 +178,7 @@ typedef struct spool_ring {
     // Declarations by their keys, so that a row finds its table whatever the order in which the ring was given them.
     uint64_t table_keys[SPOOL_RING_MAX_TABLES]; // at key mod 64, or behind; 0 is free
     uint8_t table_indices[SPOOL_RING_MAX_TABLES];
+    pid_t process; // that opened it; a forked child has this handle, but not the memory
     char path[512];
     char error[768]; // what failed, where, and what to do
 } spool_ring;
@@ -495,6 +496,7 @@ __attribute__((unused)) static int spool_ring_open_sized(
     ring->data_bytes = data_bytes;
     ring->names_bytes = names_bytes;
     ring->mask = data_bytes - 1;
+    ring->process = getpid();
     if (getrandom(&ring->ring_id, sizeof ring->ring_id, 0) != (ssize_t)sizeof ring->ring_id)
         return spool_ring_fail(ring, errno, "cannot get random bytes for a ring in", "");
 
@@ -580,11 +582,14 @@ __attribute__((unused)) static int spool_ring_wait_attached(spool_ring *ring, in
     return spool_ring_wait(ring, 0, milliseconds, 1);
 }
 
-// Closes the ring. Rows that are not durable yet stay in the file; the writer drains it, then removes it.
+// Closes the ring. Rows that are not durable yet stay in the file; the writer drains it, then removes it. In a forked child this
+// only lets go of the file, whose lock would else outlive the parent: the ring stays the parent's.
 __attribute__((unused)) static void spool_ring_close(spool_ring *ring) {
     if (!ring->base) return;
-    __atomic_store_n(&ring->producer->closed, 1, __ATOMIC_RELEASE);
-    munmap(ring->base, (size_t)(ring->header_bytes + 2 * ring->data_bytes));
+    if (ring->process == getpid()) {
+        __atomic_store_n(&ring->producer->closed, 1, __ATOMIC_RELEASE);
+        munmap(ring->base, (size_t)(ring->header_bytes + 2 * ring->data_bytes));
+    }
     close(ring->descriptor);
     free(ring->slots);
     free(ring->entries);

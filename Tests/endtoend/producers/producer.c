@@ -1,6 +1,8 @@
 // What test_clients.py lets C say to a ring: usage producer DIRECTORY MODE. Prints what publish returned.
 #include "every_type.h"
 
+#include <sys/wait.h>
+
 static spool_ring ring;
 
 static void open_ring(const char *directory, uint64_t data_bytes, uint32_t name_bytes) {
@@ -47,7 +49,7 @@ static int types(void) {
         .o_d128 = SPOOL_SET(d128("0")), .o_ts = SPOOL_SET(spool_time(1790000000000000000)), .o_day = SPOOL_SET(spool_date(1)),
         .o_id = SPOOL_SET(zero), .o_code = SPOOL_SET(spool_text("")), .o_side = SPOOL_SET(every_type_o_side_buy),
         .o_text = SPOOL_SET(spool_text("")), .o_empty = spool_text("e"), .o_name = SPOOL_SET(spool_name("")), .o_nothing = spool_name("n"),
-        .from = 7, .class_ = spool_text("c"), .switch_ = 9,
+        .n_o_name = SPOOL_SET(spool_name("x")), .row = 3, .from = 7, .class_ = spool_text("c"), .switch_ = 9,
     });
     int second = every_type_publish(&ring, &(every_type_row){
         .ts = spool_time(1790000000000000000), .sec = spool_seconds(1790000000), .side = every_type_side_buy, .kind = every_type_kind_value_2,
@@ -110,11 +112,25 @@ static int too_long(void) {
     return 0;
 }
 
+// A child that closes what it inherited, as a destructor at its exit would.
+static int forked(void) {
+    spool_name symbol = spool_intern(&ring, "A");
+    int first = tick(0, symbol, "n", 1), status = -1;
+    pid_t child = fork();
+    if (child == 0) {
+        spool_ring_close(&ring);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    printf("%d %d %u %d\n", first, status, ring.producer->closed, tick(1, symbol, "n", 1));
+    return 0;
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc == 3 ? argv[2] : "";
     open_ring(argv[1], strcmp(mode, "full") == 0 || strcmp(mode, "long") == 0 ? 65536 : 1 << 20, strcmp(mode, "names") == 0 ? 64 : 0);
     int code = strcmp(mode, "types") == 0 ? types() : strcmp(mode, "notes") == 0 ? notes() : strcmp(mode, "names") == 0 ? names()
-             : strcmp(mode, "full") == 0 ? full() : strcmp(mode, "long") == 0 ? too_long() : 64;
+             : strcmp(mode, "full") == 0 ? full() : strcmp(mode, "long") == 0 ? too_long() : strcmp(mode, "fork") == 0 ? forked() : 64;
     spool_ring_close(&ring);
     return code;
 }

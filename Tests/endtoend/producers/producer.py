@@ -35,7 +35,7 @@ def types(ring):
         a_d64=["1E-8", -1], a_d128=[decimal.Decimal("1E-10"), "-1.00000000000000"], a_day=[datetime.date(1970, 1, 1), datetime.date(2024, 2, 29)],
         a_id=[ID, ZERO], a_text=["one", "", "zwei €"], a_side=["sell", "buy"],
         o_zero=1, o_flag=False, o_i32=0, o_u64=0, o_f64=0.0, o_d128=0, o_ts=START, o_day=datetime.date(1970, 1, 2), o_id=ZERO, o_code="", o_side="buy",
-        o_text="", o_empty="e", o_name="", o_nothing="n", from_=7, class_="c", switch=9)
+        o_text="", o_empty="e", o_name="", o_nothing="n", n_o_f64=None, n_o_name="x", row=3, from_=7, class_="c", switch=9)
     second = published(
         every_type.every_type, ring, flag=False, ts=START, i8=0, i16=0, i32=0, i64=0, u8=0, u16=0, u32=0, u64=0, f32=0, f64=0, d32=0, d64="0",
         d128="0.0", day=datetime.date(1970, 1, 1), sec=datetime.datetime.fromtimestamp(1790000000, datetime.timezone.utc), id=ZERO, code=b"", text="", name="",

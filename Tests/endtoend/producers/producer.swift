@@ -23,7 +23,8 @@ func types(_ ring: borrowing Ring) {
         aSide: [.sell, .buy],
         oZero: 1, oFlag: false, oI32: 0, oU64: 0, oF64: 0, oD128: d128("0"), oTs: Time(nanoseconds: 1_790_000_000_000_000_000),
         oDay: Day(1),
-        oId: zero, oCode: "", oSide: .buy, oText: "", oEmpty: "e", oName: "", oNothing: "n", from: 7, class_: "c", switch_: 9
+        oId: zero, oCode: "", oSide: .buy, oText: "", oEmpty: "e", oName: "", oNothing: "n", nOF64: nil, nOName: "x", row: 3, from: 7,
+        class_: "c", switch_: 9
     ).publish(to: ring)
     let second = EveryType(
         flag: false, ts: Time(nanoseconds: 1_790_000_000_000_000_000), i8: 0, i16: 0, i32: 0, i64: 0, u8: 0, u16: 0, u32: 0, u64: 0, f32: 0,

@@ -65,12 +65,6 @@ static void ring_close(Ring *self) {
     if (!self->is_open) return;
     self->is_open = false;
     for (int i = 0; i < CACHED_NAMES; i++) Py_CLEAR(self->names[i].text);
-    if (self->fork_count != fork_count) {
-        // In a forked child nothing is mapped, and what lies at these addresses now is somebody else's.
-        free(self->ring.slots);
-        free(self->ring.entries);
-        return;
-    }
     for (Ring **link = &open_rings; *link; link = &(*link)->next) {
         if (*link != self) continue;
         *link = self->next;
