@@ -184,7 +184,8 @@ class Torment:
                 self.current[number] = self._new(number, producer.life + 1)
 
     def _note_end(self, producer: Producer, status: int, how: str = "producer by its own hand") -> None:
-        if status not in (0, -signal.SIGKILL):
+        # Asked to close before it could listen, it dies of that, which is as good a death as any.
+        if status not in (0, -signal.SIGKILL, -signal.SIGTERM):
             self.complaints.append(f"producer {producer.number} life {producer.life} ended with {status}; see producers.log")
         self.kills[how] += 1
 
