@@ -18,7 +18,7 @@ let package = Package(
             cxxSettings: [.define("FMT_HEADER_ONLY"), .unsafeFlags(["-O2"])],
             linkerSettings: [.linkedLibrary("pthread"), .linkedLibrary("m")]),
         .executableTarget(name: "lz4-floor", dependencies: ["CBench", .product(name: "SpoolFormat", package: "coldpath")]),
-        .executableTarget(name: "socket-load"),
+        .executableTarget(name: "socket-load", dependencies: ["CBench"], cSettings: [.unsafeFlags(["-O2"])]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

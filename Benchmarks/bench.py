@@ -23,6 +23,7 @@ ROOT = HERE.parent
 WRITER = ROOT / ".build/release/spool-writer"
 BUILT = HERE / ".build/release"
 TICKS = os.sysconf("SC_CLK_TCK")
+PARTS = ["publish", "drain", "socket", "python", "steady", "start"]
 
 
 class Trouble(Exception):
@@ -96,8 +97,8 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
 
 
 class Bench:
-    def __init__(self, work: Path, rounds: int, scale: float) -> None:
-        self.work, self.rounds, self.scale = work, rounds, scale
+    def __init__(self, work: Path, rounds: int, scale: float, seconds: int) -> None:
+        self.work, self.rounds, self.scale, self.seconds = work, rounds, scale, seconds
         self.rings = Path(tempfile.mkdtemp(prefix="coldpath-bench-", dir="/dev/shm"))
         self.result: dict[str, object] = {}
 
@@ -196,8 +197,9 @@ class Bench:
         table("JSON lines over the socket to durable spool",
               ["", "CPU ns/row", "user", "bare LZ4", "M rows/s", "disk B/row", "RSS MiB"], lines)
 
-    def steady(self, seconds: int) -> None:
+    def steady(self) -> None:
         """What it costs to be there: 25,000 rows/s, and nothing at all."""
+        seconds = self.seconds
         lines = []
         for label, kib, rate in (("ring 1 MiB, 25,000 rows/s", 1024, 25_000), ("ring 4 MiB, 25,000 rows/s", 4096, 25_000),
                                  ("ring 4 MiB, 100,000 rows/s", 4096, 100_000), ("ring, silent", 4096, 0), ("no ring, idle", 0, 0)):
@@ -238,6 +240,28 @@ class Bench:
         self.result["start"] = {"ready_ms": median(times), "stripped_mb": size}
         print(f"\nspool-writer: ready in {median(times):.1f} ms (1 table, new spool); stripped {size:.1f} MB")
 
+    def python(self) -> None:
+        """The package as people install it, in an environment of its own."""
+        home = self.work / "python"
+        subprocess.run([sys.executable, "-m", "venv", home], check=True)
+        python = home / "bin/python"
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ROOT / "clients/python"], check=True)
+        subprocess.run([WRITER, "codegen", "--lang", "python", "--schemas", HERE / "schemas", "--output", home / "bench_rows.py"], check=True)
+        writer = Writer(self.work / "spool", self.rings / "rings")
+        done = subprocess.run(
+            [python, HERE / "publish_python.py", self.rings / "rings", self.work / "rows.jsonl", str(self.rows(1_000_000)), str(self.rounds)],
+            env=dict(os.environ, PYTHONPATH=str(home)), capture_output=True, text=True)
+        writer.stop()
+        if done.returncode:
+            raise Trouble(f"publish_python.py: {done.stderr}")
+        figures = json.loads(done.stdout)
+        self.result["python"] = figures
+        self.check("python", figures["refused"])
+        table(f"Python, {figures['rows']:,} rows from an asyncio loop, µs of CPU a row",
+              ["", "ring", "json.dumps + file", "ratio", "other tasks late, p99"],
+              [["20 fields", f"{figures['ring_us']:.2f}", f"{figures['json_file_us']:.2f}", f"{figures['ring_us'] / figures['json_file_us']:.2f}",
+                f"{figures['loop_late_p99_ms']:.1f} ms"]])
+
     def check(self, label: str, refused: float) -> None:
         if refused:
             raise Trouble(f"{label}: {refused:.0f} rows were refused")
@@ -250,7 +274,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="times that each measurement is repeated; medians are printed")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer rows")
-    parser.add_argument("--only", choices=["publish", "drain", "socket", "steady", "start"], action="append")
+    parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--seconds", type=int, default=20, help="of each steady measurement")
     parser.add_argument("--work", type=Path, help="where the spools lie; a temporary directory by default")
     parser.add_argument("--json", type=Path, help="write all figures here")
@@ -258,15 +282,11 @@ def main() -> int:
     build()
     work = options.work or Path(tempfile.mkdtemp(prefix="coldpath-bench-"))
     work.mkdir(parents=True, exist_ok=True)
-    bench = Bench(work, options.rounds, options.scale)
+    bench = Bench(work, options.rounds, options.scale, options.seconds)
     try:
-        wanted = options.only or ["publish", "drain", "socket", "steady", "start"]
         print(f"\nload before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} processors; medians of {options.rounds}")
-        if "publish" in wanted: bench.publish()
-        if "drain" in wanted: bench.drain()
-        if "socket" in wanted: bench.socket()
-        if "steady" in wanted: bench.steady(options.seconds)
-        if "start" in wanted: bench.start()
+        for part in options.only or PARTS:
+            getattr(bench, part)()
         if options.json:
             options.json.write_text(json.dumps(bench.result, indent=1))
     except Trouble as trouble:

@@ -1,7 +1,7 @@
 // Made by `spool-writer codegen`. Do not edit: change the schemas and make it anew.
 //
-// table every_type: 0001_every_type.sql, fingerprint b0521394dcc9bb2e
-// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint a57786e647106764
+// table every_type: 0001_every_type.sql, fingerprint d4a5ae9d8a14b20c
+// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint c9c339c4a26f3f95
 //
 // swift-format-ignore-file
 import SpoolClient
@@ -176,7 +176,7 @@ struct EveryType: RingRow, Sendable {
     var switch_: UInt16 = 0
 
     static let table = TableDeclaration(
-        "every_type", fingerprint: 0xb0521394dcc9bb2e, rowBytes: 426,
+        "every_type", fingerprint: 0xd4a5ae9d8a14b20c, rowBytes: 426,
         columns: [
             ColumnDeclaration("flag", "Bool", .fixed, 390),
             ColumnDeclaration("ts", "DateTime64(9, 'UTC')", .fixed, 96),
@@ -251,7 +251,7 @@ struct EveryType: RingRow, Sendable {
 
     @inline(__always) @discardableResult
     func publish(to ring: borrowing Ring) -> Publication {
-        var row = RowWriter(ring, key: 0x464867f850bbefe1, rowBytes: 426)
+        var row = RowWriter(ring, key: 0x7299a055f1022c64, rowBytes: 426)
         row.check(self.code, fits: 3)
         row.reserve(self.text)
         let nameID = row.id(of: self.name)
@@ -365,7 +365,7 @@ struct Ticks: RingRow, Sendable {
     var venue: Name = "XNAS"
 
     static let table = TableDeclaration(
-        "ticks", fingerprint: 0xa57786e647106764, rowBytes: 28,
+        "ticks", fingerprint: 0xc9c339c4a26f3f95, rowBytes: 28,
         columns: [
             ColumnDeclaration("ts", "DateTime64(9, 'UTC')", .fixed, 0),
             ColumnDeclaration("symbol", "String", .name, 16),
@@ -376,7 +376,7 @@ struct Ticks: RingRow, Sendable {
 
     @inline(__always) @discardableResult
     func publish(to ring: borrowing Ring) -> Publication {
-        var row = RowWriter(ring, key: 0x781d707532825fb7, rowBytes: 28)
+        var row = RowWriter(ring, key: 0x5206b2475a057075, rowBytes: 28)
         let symbolID = row.id(of: self.symbol)
         row.reserve(self.note)
         let venueID = row.id(of: self.venue)

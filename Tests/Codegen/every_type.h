@@ -1,9 +1,9 @@
 // Made by `spool-writer codegen`. Do not edit: change the schemas and make it anew.
 // 
-// table every_type: 0001_every_type.sql, fingerprint b0521394dcc9bb2e
-// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint a57786e647106764
-#ifndef COLDPATH_ROWS_fae20786f9446bf6
-#define COLDPATH_ROWS_fae20786f9446bf6
+// table every_type: 0001_every_type.sql, fingerprint d4a5ae9d8a14b20c
+// table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint c9c339c4a26f3f95
+#ifndef COLDPATH_ROWS_32a11caf8948d091
+#define COLDPATH_ROWS_32a11caf8948d091
 
 #include "coldpath_row.h"
 
@@ -136,7 +136,7 @@ __attribute__((unused)) static const spool_column every_type_columns[] = {
     {"switch", "UInt16", SPOOL_FIXED, 388, SPOOL_NOT_NULLABLE},
 };
 // For rings of some tables only: spool_table tables[] = {every_type_table, ...};
-__attribute__((unused)) static const spool_table every_type_table = {"every_type", 0xb0521394dcc9bb2eull, 426, 69, every_type_columns};
+__attribute__((unused)) static const spool_table every_type_table = {"every_type", 0xd4a5ae9d8a14b20cull, 426, 69, every_type_columns};
 
 typedef struct every_type_row {
     bool flag SPOOL_ZERO; // Bool
@@ -212,7 +212,7 @@ typedef struct every_type_row {
 
 // Publishes a row: 0, or SPOOL_FULL, SPOOL_TOO_LONG or SPOOL_NO_TABLE, and then nothing of it is kept.
 SPOOL_INLINE int every_type_publish(spool_ring *ring, const every_type_row *row) {
-    int32_t table = spool_ring_find_table(ring, 0x464867f850bbefe1ull);
+    int32_t table = spool_ring_find_table(ring, 0x7299a055f1022c64ull);
     if (!SPOOL_LIKELY(table >= 0)) return SPOOL_NO_TABLE;
     const spool_text given_code = row->code;
     if (!SPOOL_LIKELY(given_code.count <= 3)) return spool_row_too_long(ring, (uint32_t)table);
@@ -368,7 +368,7 @@ __attribute__((unused)) static const spool_column ticks_columns[] = {
     {"venue", "String", SPOOL_NAME, 24, SPOOL_NOT_NULLABLE},
 };
 // For rings of some tables only: spool_table tables[] = {ticks_table, ...};
-__attribute__((unused)) static const spool_table ticks_table = {"ticks", 0xa57786e647106764ull, 28, 5, ticks_columns};
+__attribute__((unused)) static const spool_table ticks_table = {"ticks", 0xc9c339c4a26f3f95ull, 28, 5, ticks_columns};
 
 typedef struct ticks_row {
     spool_time ts SPOOL_ZERO; // DateTime64(9, 'UTC')
@@ -380,7 +380,7 @@ typedef struct ticks_row {
 
 // Publishes a row: 0, or SPOOL_FULL, SPOOL_TOO_LONG or SPOOL_NO_TABLE, and then nothing of it is kept.
 SPOOL_INLINE int ticks_publish(spool_ring *ring, const ticks_row *row) {
-    int32_t table = spool_ring_find_table(ring, 0x781d707532825fb7ull);
+    int32_t table = spool_ring_find_table(ring, 0x5206b2475a057075ull);
     if (!SPOOL_LIKELY(table >= 0)) return SPOOL_NO_TABLE;
     const spool_name given_symbol = row->symbol;
     const spool_text given_note = row->note;
@@ -415,8 +415,8 @@ SPOOL_INLINE int ticks_publish(spool_ring *ring, const ticks_row *row) {
 
 // All tables of this file, for spool_ring_open.
 __attribute__((unused)) static const spool_table coldpath_tables[] = {
-    {"every_type", 0xb0521394dcc9bb2eull, 426, 69, every_type_columns},
-    {"ticks", 0xa57786e647106764ull, 28, 5, ticks_columns},
+    {"every_type", 0xd4a5ae9d8a14b20cull, 426, 69, every_type_columns},
+    {"ticks", 0xc9c339c4a26f3f95ull, 28, 5, ticks_columns},
 };
 #define COLDPATH_TABLE_COUNT 2
 

@@ -1,7 +1,7 @@
 """Made by `spool-writer codegen`. Do not edit: change the schemas and make it anew.
 
-table every_type: 0001_every_type.sql, fingerprint b0521394dcc9bb2e
-table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint a57786e647106764
+table every_type: 0001_every_type.sql, fingerprint d4a5ae9d8a14b20c
+table ticks: 0002_ticks.sql, 0003_ticks_note.sql, fingerprint c9c339c4a26f3f95
 """
 # fmt: off
 from __future__ import annotations
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
             ...
 
 every_type = cast("_EveryType", coldpath.table(
-    "every_type", fingerprint=0xb0521394dcc9bb2e, row_bytes=426, columns=[
+    "every_type", fingerprint=0xd4a5ae9d8a14b20c, row_bytes=426, columns=[
         coldpath.Column("flag", "Bool", 0, 390),
         coldpath.Column("ts", "DateTime64(9, 'UTC')", 0, 96),
         coldpath.Column("i8", "Int8", 0, 391),
@@ -175,7 +175,7 @@ if TYPE_CHECKING:
             ...
 
 ticks = cast("_Ticks", coldpath.table(
-    "ticks", fingerprint=0xa57786e647106764, row_bytes=28, columns=[
+    "ticks", fingerprint=0xc9c339c4a26f3f95, row_bytes=28, columns=[
         coldpath.Column("ts", "DateTime64(9, 'UTC')", 0, 0),
         coldpath.Column("symbol", "String", 2, 16),
         coldpath.Column("number", "UInt32", 0, 20),
