@@ -63,7 +63,11 @@ final class RingSet {
         owners = try RingOwners.users(configuration.list("writer.ring_users"))
         refusals = RefusalLog(log: log)
         loaded = configuration.text("writer.checkpoints").map { LoadedPositions(checkpoints: $0, recorder: recorder) }
-        try Directory.create(directory)
+        if !Directory.exists(directory) {
+            try Directory.create(directory)
+            // Producers of the same group make their rings here, and what they make belongs to the group.
+            chmod(directory, 0o2770)
+        }
         lock = try File.openForWriting("\(directory)/.writer.lock")
         guard try lock.lock() else {
             throw ConfigFailure(description: "\(directory)/.writer.lock: another writer drains these rings; one at a time can")

@@ -515,6 +515,8 @@ __attribute__((unused)) static int spool_ring_open_sized(
     ring->descriptor = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660);
     if (ring->descriptor < 0)
         return spool_ring_fail(ring, errno, "cannot create", errno == ENOENT ? "the writer makes this directory when it runs with --rings" : "");
+    // Whatever the umask: the writer may be another user of the same group.
+    if (fchmod(ring->descriptor, 0660) != 0) { /* the writer will say so if it cannot open it */ }
     // Held until this process dies or closes the ring: so the writer knows whether anybody can still publish.
     int code = flock(ring->descriptor, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
     // All of it now: a full /dev/shm must be an error here, not a SIGBUS in the hot path.
