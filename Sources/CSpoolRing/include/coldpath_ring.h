@@ -182,9 +182,10 @@ typedef struct spool_ring {
 
 #define SPOOL_RECORD_BYTES(row_bytes) (((uint32_t)(row_bytes) + (uint32_t)sizeof(spool_record) + 7u) & ~7u)
 
-// The slow half of spool_ring_claim: looks how far the writer has come; counts the row if there is still no room.
+// The slow half of spool_ring_claim: looks how far the writer has come; counts the row if there is still no room. `bytes` is 0 for
+// a row that is too long.
 __attribute__((noinline, cold, unused)) static int spool_ring_make_room(spool_ring *ring, uint32_t table, uint32_t bytes) {
-    if (bytes > ring->max_record) {
+    if (bytes == 0) {
         __atomic_store_n(&ring->producer->too_long_rows, ring->producer->too_long_rows + 1, __ATOMIC_RELAXED);
         return 0;
     }
@@ -199,8 +200,10 @@ __attribute__((noinline, cold, unused)) static int spool_ring_make_room(spool_ri
 // long: then the row is counted, by table, and nothing is kept. A claim without commit leaves nothing.
 static inline unsigned char *spool_ring_claim(spool_ring *ring, uint32_t table, uint32_t row_bytes) {
     uint32_t bytes = SPOOL_RECORD_BYTES(row_bytes);
-    if (__builtin_expect((ring->position + bytes > ring->limit) | (bytes > ring->max_record), 0)) {
-        if (!spool_ring_make_room(ring, table, bytes)) return NULL;
+    // By the row's own size: that of its record wraps near 4 GiB, and would let a giant pass for a dwarf.
+    int is_long = row_bytes > ring->max_record - sizeof(spool_record);
+    if (__builtin_expect((ring->position + bytes > ring->limit) | is_long, 0)) {
+        if (!spool_ring_make_room(ring, table, is_long ? 0 : bytes)) return NULL;
     }
     return ring->data + (ring->position & ring->mask) + sizeof(spool_record);
 }
@@ -390,7 +393,11 @@ __attribute__((unused)) static const char *spool_ring_complaint(
     if (names_bytes < 64 || names_bytes > SPOOL_RING_MAX_NAMES_BYTES) return "the room for names must be 64 bytes to 16 MiB";
     if (table_count == 0 || table_count > SPOOL_RING_MAX_TABLES) return "a ring has 1 to 64 tables";
     for (uint32_t t = 0; t < table_count; t++) {
-        if (strlen(tables[t].name) > 64 || tables[t].row_bytes > SPOOL_RING_MAX_ROW_BYTES) return "a table's name or row is too long";
+        // What the writer would set the ring aside for is said here, where somebody sees it.
+        if (strlen(tables[t].name) == 0 || strlen(tables[t].name) > 64) return "a table's name must have 1 to 64 characters";
+        if (tables[t].row_bytes == 0 || tables[t].row_bytes > SPOOL_RING_MAX_ROW_BYTES) return "a table's row must have 1 to 65536 bytes";
+        for (uint32_t other = 0; other < t; other++)
+            if (strcmp(tables[other].name, tables[t].name) == 0) return "a table is declared twice";
         if (tables[t].column_count == 0 || tables[t].column_count > SPOOL_RING_MAX_COLUMNS) return "a table has 1 to 1024 columns";
         for (uint32_t c = 0; c < tables[t].column_count; c++)
             if (strlen(tables[t].columns[c].name) > 255 || strlen(tables[t].columns[c].type) > 65535) return "a column's name or type is too long";
