@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings latency clean
+.PHONY: help setup build demo test lint chaos chaos-rings latency bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -9,7 +9,7 @@ setup: ## install what is needed: Debian packages and .venv
 	@scripts/setup
 
 build: setup ## build spool-writer and spool-loader (release)
-	@swift build -c release
+	@swift build -c release --static-swift-stdlib
 
 demo: build ## run the main job end to end (CAPTURE=FILE: with your own market_data events)
 	@demo/run $(CAPTURE)
@@ -18,7 +18,7 @@ test: setup ## check the style, build, run all tests
 	@scripts/test
 
 lint: ## check the style of the Swift sources
-	@swift format lint --strict --recursive Sources Tests Package.swift
+	@swift format lint --strict --recursive Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift clients/swift/Sources clients/swift/Package.swift
 
 chaos: build ## 200 rounds of kill -9 under load, then count every row
 	@.venv/bin/python Tests/chaos/chaos.py --rounds 200
@@ -29,5 +29,8 @@ chaos-rings: build ## 300 s of kill -9 on the writer and on 8 producers with rin
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py
 
+bench: build ## what publishing and recording a row cost, each beside its floor
+	@scripts/setup --bench && Benchmarks/bench.py
+
 clean: ## remove what was built and installed inside this directory
-	@rm -rf .build .venv
+	@rm -rf .build .venv Benchmarks/.build clients/swift/.build clients/python/build clients/python/*.egg-info

@@ -14,6 +14,7 @@ let package = Package(
         .executable(name: "spool-writer", targets: ["spool-writer"]),
         .executable(name: "spool-loader", targets: ["spool-loader"]),
         .library(name: "SpoolFormat", targets: ["SpoolFormat"]),
+        .library(name: "SpoolClient", targets: ["SpoolClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -26,8 +27,10 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         // What Swift cannot reach by itself: CRC-32C instructions, XXH32 (libxxhash's header, nothing to link) and a few Linux calls.
         .target(name: "CSystem"),
-        // The ring's layout and its producer's side, for C and C++ as for Swift: one header (docs/ring.md).
+        // The shared-memory ring between a trading thread and the writer: its layout and the producer's side, one C header.
         .target(name: "CSpoolRing"),
+        // For Swift producers. No unsafe flags: SwiftPM refuses packages that depend on a product that has them.
+        .target(name: "SpoolClient", dependencies: ["CSpoolRing"]),
 
         // Arrows point only down: commands -> SpoolIO -> SpoolFormat.
         .target(name: "SpoolFormat", dependencies: ["CLZ4", "CSystem"], swiftSettings: strict),

@@ -1,5 +1,5 @@
-// The header is all there is; compiling it here checks that it stands alone.
-#include "coldpath_ring.h"
+// The headers are all there is; compiling them here checks that they stand alone.
+#include "coldpath_row.h"
 
 _Static_assert(sizeof(spool_ring_identity) == 128, "docs/ring.md §2");
 _Static_assert(sizeof(spool_record) == 8, "docs/ring.md §6");

@@ -13,6 +13,8 @@ public struct ColumnLane {
         case decimal32, decimal64, decimal128
         case date, dateTime, dateTime64
         case enum8, enum16, uuid, fixedString, string
+        /// A text of a `LowCardinality` column: ``ColumnLane/values`` holds an index of ``ColumnLane/names`` for each.
+        case name
     }
 
     /// One enum name as bytes, for a comparison without `String`.
@@ -31,6 +33,8 @@ public struct ColumnLane {
     public let scale: Int
     public let enumNames: UnsafeBufferPointer<EnumName>
 
+    /// The texts of a column of kind `name`.
+    public var names: NameDictionary
     /// The values so far, those of the unfinished row last.
     public var values: RawBuffer
     /// Null map (one byte a row) or array ends (eight bytes a row).
@@ -43,9 +47,20 @@ public struct ColumnLane {
     var finishedValues = 0
     var finishedMarks = 0
     var finishedElements: UInt64 = 0
+    var finishedNames = 1
 
     let isRequired: Bool
     let defaultBytes: RawBuffer
+
+    /// Notes that the row gives this column a value.
+    ///
+    /// - Returns: false if the row gave it before.
+    @inlinable @inline(__always)
+    public mutating func give(inRow row: UInt64) -> Bool {
+        if givenInRow == row { return false }
+        givenInRow = row
+        return true
+    }
 
     /// Closes a value: for a nullable column says that it is not null, for an array column counts an element.
     @inlinable @inline(__always)
@@ -61,6 +76,13 @@ public struct ColumnLane {
     @inlinable @inline(__always)
     public mutating func finishArray() { marks.append(elements) }
 
+    /// The same for an array whose elements were appended to ``values`` alone.
+    @inlinable @inline(__always)
+    public mutating func finishArray(adding count: UInt64) {
+        elements += count
+        finishArray()
+    }
+
     @inlinable
     public mutating func appendNull() {
         marks.append(UInt8(1))
@@ -72,14 +94,33 @@ public struct ColumnLane {
         switch shape {
         case .array: finishArray()
         case .nullable where defaultBytes.count == 0: appendNull()
+        case .plain where kind == .name:
+            let (text, count) = defaultText
+            appendName(text, count: count)
         case .plain, .nullable:
             values.append(defaultBytes.base, count: defaultBytes.count)
             finishValue()
         }
     }
 
+    /// The default's bytes without the length in front.
+    private var defaultText: (UnsafeRawPointer, Int) {
+        var length = 0
+        var offset = 0
+        while true {
+            let byte = defaultBytes.base.load(fromByteOffset: offset, as: UInt8.self)
+            length |= Int(byte & 0x7F) << (offset * 7)
+            offset += 1
+            if byte < 0x80 { return (UnsafeRawPointer(defaultBytes.base + offset), length) }
+        }
+    }
+
     /// Appends the unfinished row of another lane of the same column.
     mutating func takeUnfinished(from other: ColumnLane) {
+        if kind == .name {
+            let (bytes, count) = other.names.text(other.lastName)
+            return appendName(bytes, count: count)
+        }
         values.append(other.values.base + other.finishedValues, count: other.values.count - other.finishedValues)
         guard shape == .array else {
             marks.append(other.marks.base + other.finishedMarks, count: other.marks.count - other.finishedMarks)
@@ -89,20 +130,40 @@ public struct ColumnLane {
         finishArray()
     }
 
+    /// Appends a text to a column of kind `name`.
+    public mutating func appendName(_ bytes: UnsafeRawPointer, count: Int) { values.append(names.index(of: bytes, count: count)) }
+
+    private var lastName: UInt32 { values.base.loadUnaligned(fromByteOffset: values.count - 4, as: UInt32.self) }
+
     mutating func undoRow() {
         values.truncate(to: finishedValues)
         marks.truncate(to: finishedMarks)
         elements = finishedElements
+        names.truncate(to: finishedNames)
     }
 
     mutating func finishRow() {
+        finishedNames = names.count
         finishedValues = values.count
         finishedMarks = marks.count
         finishedElements = elements
     }
 
+    private mutating func dropFinishedNames() {
+        let unfinished = values.count > finishedValues ? lastName : 0
+        let (bytes, count) = names.text(unfinished)
+        let text = Array(UnsafeRawBufferPointer(start: bytes, count: count))
+        let wasUnfinished = values.count > finishedValues
+        names.clear()
+        finishedNames = 1
+        values.truncate(to: 0)
+        if wasUnfinished { text.withUnsafeBytes { appendName($0.baseAddress ?? bytes, count: count) } }
+        finishedValues = 0
+    }
+
     /// Forgets the finished rows; those bytes of an unfinished row move to the front.
     mutating func dropFinished() {
+        if kind == .name { return dropFinishedNames() }
         values.dropFirst(finishedValues)
         marks.dropFirst(finishedMarks)
         if shape == .array {
@@ -145,6 +206,10 @@ public final class BlockBuilder {
 
     private var partitionRange: (from: Int64, to: Int64) = (0, 0)
     @usableFromInline internal private(set) var row: UInt64 = 1
+    /// Columns whose values take a different number of bytes in each row; those of the others are counted, not measured.
+    private let ragged: UnsafeMutableBufferPointer<Int>
+    /// Bytes of a row in all other columns, `spool_writer` and `spool_seq` included.
+    private let evenRowBytes: Int
     private let preludes: [[UInt8]]
     private let writerCell: [UInt8]
     private let enumStorage: [UnsafeMutablePointer<UInt8>]
@@ -169,24 +234,31 @@ public final class BlockBuilder {
             lanes.initializeElement(
                 at: index,
                 to: ColumnLane(
-                    kind: column.type.laneKind, shape: column.type.shape, width: column.type.width ?? 0,
+                    kind: column.isDictionary ? .name : column.type.laneKind, shape: column.type.shape, width: column.type.width ?? 0,
                     precision: column.type.precision, scale: column.type.scale,
-                    enumNames: Self.enumNames(column.type, storage: &storage),
+                    enumNames: Self.enumNames(column.type, storage: &storage), names: NameDictionary(),
                     values: RawBuffer(capacity: 1_024), marks: RawBuffer(capacity: column.type.shape == .plain ? 0 : 512),
                     isRequired: column.isRequired, defaultBytes: defaultBytes))
         }
         enumStorage = storage
+        let types = schema.columns.map(\.type)
+        let uneven = types.indices.filter { types[$0].width == nil || types[$0].shape != .plain }
+        ragged = .allocate(capacity: uneven.count)
+        _ = ragged.initialize(from: uneven)
+        evenRowBytes = types.reduce(writerCell.count + 8) { $0 + ($1.shape == .plain ? $1.width ?? 0 : 0) }
     }
 
     deinit {
         for lane in lanes {
             lane.values.free()
             lane.marks.free()
+            lane.names.free()
             lane.defaultBytes.free()
             lane.enumNames.deallocate()
         }
         for bytes in enumStorage { bytes.deallocate() }
         lanes.deallocate()
+        ragged.deallocate()
     }
 
     /// Bytes that the finished rows take in the block, `spool_writer` and `spool_seq` included.
@@ -197,11 +269,11 @@ public final class BlockBuilder {
     /// - Returns: false if the row gave it before.
     @inlinable @inline(__always)
     public func give(_ column: Int) -> Bool {
-        let lane = lanes.baseAddress! + column
-        if lane.pointee.givenInRow == row { return false }
-        lane.pointee.givenInRow = row
-        return true
+        lanes[column].give(inRow: row)
     }
+
+    /// Number of the unfinished row over the builder's life: what ``ColumnLane/give(inRow:)`` wants to know.
+    @inlinable public var unfinishedRow: UInt64 { row }
 
     /// Completes the row with defaults and makes it part of the block.
     public func finishRow() -> Finish {
@@ -222,16 +294,7 @@ public final class BlockBuilder {
         } else if time < partitionRange.from || time >= partitionRange.to {
             return .otherPartition
         }
-        var bytes = 0
-        for index in 0..<count {
-            base[index].finishRow()
-            bytes += base[index].finishedValues + base[index].finishedMarks
-        }
-        byteCount = bytes + (rows + 1) * (writerCell.count + 8)
-        minEventTime = min(minEventTime, time)
-        maxEventTime = max(maxEventTime, time)
-        rows += 1
-        row += 1
+        finish(1, earliest: time, latest: time)
         return .finished
     }
 
@@ -251,16 +314,28 @@ public final class BlockBuilder {
     ///   - earliest: the least event time among them, within ``openRange(for:)``, as is `latest`.
     public func finishRows(_ count: Int, earliest: Int64, latest: Int64) {
         precondition(earliest >= partitionRange.from && latest < partitionRange.to, "rows of another partition")
-        var bytes = 0
-        for index in lanes.indices {
-            lanes[index].finishRow()
-            bytes += lanes[index].finishedValues + lanes[index].finishedMarks
-        }
+        finish(count, earliest: earliest, latest: latest)
+    }
+
+    @inline(__always)
+    private func finish(_ count: Int, earliest: Int64, latest: Int64) {
         rows += count
-        byteCount = bytes + rows * (writerCell.count + 8)
+        row += 1
+        byteCount = rows * evenRowBytes
+        for place in 0..<ragged.count {
+            let lane = lanes.baseAddress.unsafelyUnwrapped + ragged[place]
+            lane.pointee.finishRow()
+            byteCount += lane.pointee.finishedValues + lane.pointee.finishedMarks + lane.pointee.names.byteCount
+        }
         minEventTime = min(minEventTime, earliest)
         maxEventTime = max(maxEventTime, latest)
-        row += 1
+    }
+
+    /// Brings up to date how far the even columns are finished: doing that with every row would cost more than it is worth.
+    private func settle() {
+        for index in lanes.indices where lanes[index].shape == .plain && lanes[index].width > 0 {
+            lanes[index].finishedValues = rows * lanes[index].width
+        }
     }
 
     /// Whether the builder could take a row of this event time without changing its partition.
@@ -274,6 +349,7 @@ public final class BlockBuilder {
 
     /// Moves the unfinished row, which ``finishRow()`` has completed, to another builder of the same table.
     public func moveUnfinishedRow(to other: BlockBuilder) {
+        settle()
         precondition(other.schema.table == schema.table, "a row of \(schema.table) moved to \(other.schema.table)")
         for index in lanes.indices {
             other.lanes[index].takeUnfinished(from: lanes[index])
@@ -284,6 +360,7 @@ public final class BlockBuilder {
 
     /// Takes back whatever the unfinished row appended.
     public func undoRow() {
+        settle()
         for index in lanes.indices { lanes[index].undoRow() }
         row += 1
     }
@@ -291,24 +368,49 @@ public final class BlockBuilder {
     /// Writes the Native block of the finished rows to `output`.
     public func assemble(firstSequence: UInt64, into output: inout RawBuffer) {
         precondition(rows > 0, "a block without rows is refused by ClickHouse (code 49)")
+        settle()
         output.reserve(byteCount + preludes.reduce(32) { $0 + $1.count })
         output.appendVarint(UInt64(preludes.count))
         output.appendVarint(UInt64(rows))
         for (index, lane) in lanes.enumerated() {
             output.append(contentsOf: preludes[index])
+            if lane.kind == .name {
+                lane.names.assemble(indices: lane.values.base, rows: rows, into: &output)
+                continue
+            }
             if lane.finishedMarks > 0 { output.append(lane.marks.base, count: lane.finishedMarks) }
             output.append(lane.values.base, count: lane.finishedValues)
         }
         output.append(contentsOf: preludes[lanes.count])
-        writerCell.withUnsafeBytes { cell in
-            for _ in 0..<rows { output.append(cell.baseAddress!, count: cell.count) }
-        }
+        assembleWriter(into: &output)
         output.append(contentsOf: preludes[lanes.count + 1])
-        for index in 0..<UInt64(rows) { output.append(firstSequence + index) }
+        output.reserve(rows * 8)
+        for index in 0..<UInt64(rows) { output.append(firstSequence &+ index) }
+    }
+
+    private func assembleWriter(into output: inout RawBuffer) {
+        writerCell.withUnsafeBytes { cell in
+            guard let base = cell.baseAddress else { return }
+            guard schema.isWriterLowCardinality else {
+                for _ in 0..<rows { output.append(base, count: cell.count) }
+                return
+            }
+            // Every row has the one key beside the empty one.
+            output.append(NameDictionary.version)
+            output.append(NameDictionary.hasOwnKeys | NameDictionary.replacesKeys)
+            output.append(UInt64(2))
+            output.append(UInt8(0))
+            output.append(base, count: cell.count)
+            output.append(UInt64(rows))
+            output.reserve(rows)
+            memset(output.base + output.count, 1, rows)
+            output.extend(by: rows)
+        }
     }
 
     /// Forgets the finished rows, after they were assembled; an unfinished row stays.
     public func dropFinished() {
+        settle()
         for index in lanes.indices { lanes[index].dropFinished() }
         rows = 0
         byteCount = 0

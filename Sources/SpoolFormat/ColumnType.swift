@@ -1,6 +1,6 @@
 /// A ClickHouse column type, as far as rows can be recorded in it (`docs/spool-format.md` §7).
 ///
-/// `LowCardinality` is not here: it says how ClickHouse stores a column, and the block carries the plain type.
+/// `LowCardinality` is not here: it says how a column is stored, not what its values are (see ``Column/isLowCardinality``).
 public struct ColumnType: Equatable, Sendable {
     public enum Shape: UInt8, Sendable {
         case plain, nullable, array
@@ -31,6 +31,9 @@ public struct ColumnType: Equatable, Sendable {
         case fixedString(bytes: Int)
         case string
     }
+
+    /// How a block's header names a text column whose values stand in a dictionary.
+    public static let dictionaryText = "LowCardinality(String)"
 
     public let shape: Shape
     public let scalar: Scalar

@@ -43,7 +43,9 @@ public struct NativeBlock {
                             "column \(name) \(typeText) in the block, \(column.name) \(column.type) in the segment header")
                     }
                     columns.append(
-                        try NativeColumn(name: name, type: type, rows: Int(rowCount), bytes: bytes, reader: &reader))
+                        try NativeColumn(
+                            name: name, type: type, isDictionary: typeText == ColumnType.dictionaryText, rows: Int(rowCount),
+                            bytes: bytes, reader: &reader))
                 }
                 guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes after the last column") }
                 return (Int(rowCount), columns)
@@ -68,11 +70,18 @@ public struct NativeColumn {
     /// For strings: where each value begins behind its length, and how long it is.
     private let strings: [Range<Int>]
 
-    init(name: String, type: ColumnType, rows: Int, bytes: [UInt8], reader: inout ByteReader) throws(FormatError) {
+    init(
+        name: String, type: ColumnType, isDictionary: Bool, rows: Int, bytes: [UInt8], reader: inout ByteReader
+    ) throws(FormatError) {
         self.name = name
         self.type = type
         self.bytes = bytes
         marks = reader.offset
+        if isDictionary {
+            values = reader.offset
+            strings = try Self.takeDictionary(name: name, rows: rows, reader: &reader)
+            return
+        }
         var count = rows
         switch type.shape {
         case .plain: break
@@ -94,15 +103,46 @@ public struct NativeColumn {
             guard !overflow else { throw .malformed("column \(name): \(count) values") }
             try Self.check(try reader.take(count: size), of: type, name: name)
         } else {
-            strings.reserveCapacity(count)
-            for _ in 0..<count {
-                let length = try reader.takeVarint()
-                let start = reader.offset
-                _ = try reader.take(count: Int(clamping: length))
-                strings.append(start..<reader.offset)
-            }
+            strings = try Self.takeStrings(count, reader: &reader)
         }
         self.strings = strings
+    }
+
+    private static func takeStrings(_ count: Int, reader: inout ByteReader) throws(FormatError) -> [Range<Int>] {
+        var strings: [Range<Int>] = []
+        strings.reserveCapacity(min(count, reader.remaining))
+        for _ in 0..<count {
+            let length = try reader.takeVarint()
+            let start = reader.offset
+            _ = try reader.take(count: Int(clamping: length))
+            strings.append(start..<reader.offset)
+        }
+        return strings
+    }
+
+    /// The text of each row of a `LowCardinality(String)` column: its keys, and an index for each row.
+    private static func takeDictionary(name: String, rows: Int, reader: inout ByteReader) throws(FormatError) -> [Range<Int>] {
+        let version: UInt64 = try reader.take()
+        let flags: UInt64 = try reader.take()
+        let known = NameDictionary.hasOwnKeys | NameDictionary.replacesKeys
+        guard version == NameDictionary.version, flags & ~0xFF & ~known == 0, flags & NameDictionary.hasOwnKeys != 0, flags & 0xFF <= 2
+        else { throw .malformed("column \(name): a dictionary of version \(version) with flags \(flags)") }
+        let keyCount: UInt64 = try reader.take()
+        guard keyCount > 0, keyCount <= UInt64(reader.remaining) else { throw .malformed("column \(name): \(keyCount) keys") }
+        let keys = try takeStrings(Int(keyCount), reader: &reader)
+        let indexCount: UInt64 = try reader.take()
+        guard indexCount == UInt64(rows) else { throw .malformed("column \(name): \(indexCount) indices for \(rows) rows") }
+        let width = 1 << Int(flags & 0xFF)
+        let indices = try reader.take(count: rows * width)
+        var strings: [Range<Int>] = []
+        strings.reserveCapacity(rows)
+        for row in 0..<rows {
+            var index = 0
+            for byte in (0..<width).reversed() { index = index << 8 | Int(indices[row * width + byte]) }
+            guard index < keys.count else { throw .malformed("column \(name): index \(index) of \(keys.count) keys") }
+            strings.append(keys[index])
+        }
+        return strings
     }
 
     /// Values that ClickHouse would store and then be unable to read.

@@ -66,6 +66,29 @@ public struct RawBuffer {
         append(UInt8(rest))
     }
 
+    /// The longest text whose varint length is one byte.
+    public static let maxShortText = 127
+
+    /// Appends a short text with its varint length.
+    ///
+    /// - Parameters:
+    ///   - source: can be read up to the next multiple of sixteen bytes.
+    ///   - bytes: at most ``maxShortText``.
+    @inlinable @inline(__always)
+    public mutating func appendShortText(_ source: UnsafeRawPointer, count bytes: Int) {
+        reserve(bytes + 17)
+        let target = start + used
+        target.storeBytes(of: UInt8(truncatingIfNeeded: bytes), as: UInt8.self)
+        // A call of memcpy takes longer than these two or three copies; what they bring too much is overwritten next.
+        var offset = 0
+        repeat {
+            let word = source.loadUnaligned(fromByteOffset: offset, as: SIMD2<UInt64>.self)
+            target.storeBytes(of: word, toByteOffset: 1 + offset, as: SIMD2<UInt64>.self)
+            offset += 16
+        } while offset < bytes
+        used += bytes + 1
+    }
+
     /// Takes bytes that the caller wrote itself behind `count`, within the capacity reserved.
     public mutating func extend(by bytes: Int) {
         precondition(bytes >= 0 && count + bytes <= capacity, "extended by \(bytes) of \(capacity - count) free bytes")

@@ -182,7 +182,8 @@ private struct Definition {
             throw fail("table \(name): its TTL is on \(retention.column), its partitions on \(partition.column); use one column")
         }
         return TableSchema(
-            table: name, columns: events, eventTimeColumn: time, partitionRule: partition.rule, retention: retention?.keep)
+            table: name, columns: events, eventTimeColumn: time, partitionRule: partition.rule, retention: retention?.keep,
+            isWriterLowCardinality: columns.contains { $0.name == TableSchema.writerColumn && $0.isLowCardinality })
     }
 }
 
@@ -190,6 +191,7 @@ extension SQLTokens {
     /// `name Type [DEFAULT literal] [CODEC(...)] [COMMENT '...'] [TTL ...]`
     fileprivate mutating func takeColumn() throws(SchemaError) -> Column {
         let name = try takeWord("a column name")
+        let isLowCardinality = peek == .word("LowCardinality")
         let type = try takeType()
         var defaultText: String?
         while let token = peek, token != .mark(","), token != .mark(")"), token != .mark(";") {
@@ -209,7 +211,7 @@ extension SQLTokens {
             }
         }
         if defaultText != nil, type.shape == .array { throw error("column \(name): an Array cannot have a DEFAULT") }
-        return Column(name: name, type: type, defaultText: defaultText)
+        return Column(name: name, type: type, defaultText: defaultText, isLowCardinality: isLowCardinality)
     }
 
     private mutating func takeLiteral(of column: String) throws(SchemaError) -> String {

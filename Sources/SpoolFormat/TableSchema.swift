@@ -4,12 +4,21 @@ public struct Column: Equatable, Sendable {
     public let type: ColumnType
     /// The literal of the DDL's `DEFAULT`, which the writer fills in itself; nil if there is none.
     public let defaultText: String?
+    /// Whether the DDL says `LowCardinality`: its values repeat, so a ring carries them as interned names, and a block has each of them once.
+    public let isLowCardinality: Bool
 
-    public init(name: String, type: ColumnType, defaultText: String? = nil) {
+    public init(name: String, type: ColumnType, defaultText: String? = nil, isLowCardinality: Bool = false) {
         self.name = name
         self.type = type
         self.defaultText = defaultText
+        self.isLowCardinality = isLowCardinality
     }
+
+    /// Whether a block carries the column as a dictionary.
+    var isDictionary: Bool { isLowCardinality && type == ColumnType(.string) }
+
+    /// The type as a block has it.
+    public var wireText: String { isDictionary ? ColumnType.dictionaryText : type.wireText }
 
     /// Whether an event without this field is refused.
     public var isRequired: Bool { type.shape == .plain && defaultText == nil }
@@ -124,20 +133,26 @@ public struct TableSchema: Equatable, Sendable {
     public let eventTimeColumn: Int
     public let partitionRule: PartitionRule
     public let retention: Retention?
+    /// Whether the DDL has `spool_writer` as `LowCardinality(String)`.
+    public let isWriterLowCardinality: Bool
 
-    public init(table: String, columns: [Column], eventTimeColumn: Int, partitionRule: PartitionRule, retention: Retention?) {
+    public init(
+        table: String, columns: [Column], eventTimeColumn: Int, partitionRule: PartitionRule, retention: Retention?,
+        isWriterLowCardinality: Bool = false
+    ) {
         precondition(columns[eventTimeColumn].type == ColumnType(.dateTime64))
         self.table = table
         self.columns = columns
         self.eventTimeColumn = eventTimeColumn
         self.partitionRule = partitionRule
         self.retention = retention
+        self.isWriterLowCardinality = isWriterLowCardinality
     }
 
     /// All columns of a block, `spool_writer` and `spool_seq` last.
     public var wireColumns: [WireColumn] {
-        columns.map { WireColumn(name: $0.name, type: $0.type.wireText) } + [
-            WireColumn(name: Self.writerColumn, type: "String"),
+        columns.map { WireColumn(name: $0.name, type: $0.wireText) } + [
+            WireColumn(name: Self.writerColumn, type: isWriterLowCardinality ? ColumnType.dictionaryText : "String"),
             WireColumn(name: Self.sequenceColumn, type: "UInt64"),
         ]
     }

@@ -34,6 +34,15 @@ public final class NameTable {
         table.free()
     }
 
+    /// The text of a name; nil if it is not UTF-8, or there is none with this id.
+    func text(_ id: UInt32) -> UnsafeRawBufferPointer? {
+        guard id < UInt32(count) else { return nil }
+        let cell = table.base.loadUnaligned(fromByteOffset: Int(id) * 8, as: Cell.self)
+        guard cell.count > 0 else { return nil }
+        let lengthBytes = cell.count > 0x80 ? 2 : 1
+        return UnsafeRawBufferPointer(start: cells.base + Int(cell.offset) + lengthBytes, count: Int(cell.count) - lengthBytes)
+    }
+
     /// Reads the names that are new.
     public func refresh(from ring: RingFile) throws(RingDefect) {
         let known = try ring.nameCount()

@@ -33,7 +33,9 @@ public struct RowGather {
         let lanes = builder.lanes.baseAddress.unsafelyUnwrapped
         for index in 0..<plan.columns.count {
             let column = plan.columns[index]
-            if !column.isDeclared {
+            if lanes[index].kind == .name, column.isDeclared {
+                guard gather.takeIntoDictionary(&plan.columns[index], lanes + index) else { throw .column(index) }
+            } else if !column.isDeclared {
                 for _ in 0..<rows.count { lanes[index].appendDefault() }
             } else if !gather.take(column, into: lanes + index) {
                 throw .column(index)
@@ -246,6 +248,61 @@ public struct RowGather {
             }
         }
         lane.pointee.values.extend(by: out - start)
+        return true
+    }
+
+    /// Names and texts of a `LowCardinality` column: a block has each of them once, and a row only its index.
+    private mutating func takeIntoDictionary(_ column: inout ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>) -> Bool {
+        let out = Self.room(&lane.pointee.values, rows.count * 4)
+        let isTaken = column.storage == .name ? takeNameIndices(&column, lane, out) : takeTextIndices(column, lane, out)
+        lane.pointee.values.extend(by: rows.count * 4)
+        return isTaken
+    }
+
+    private mutating func takeNameIndices(
+        _ column: inout ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>, _ out: UnsafeMutableRawPointer
+    ) -> Bool {
+        let known = UInt32(names.count)
+        if column.indices.count < names.count * 8 { column.indices.appendZeros(names.count * 8 - column.indices.count) }
+        let indices = column.indices.base
+        var generation = UInt64(lane.pointee.names.generation) << 32
+        for row in 0..<rows.count {
+            let id = rows.row(row).loadUnaligned(fromByteOffset: column.offset, as: UInt32.self)
+            let index: UInt32
+            if _fastPath(id < known) {
+                let found = indices.loadUnaligned(fromByteOffset: Int(id) &* 8, as: UInt64.self)
+                if _fastPath(found & ~0xFFFF_FFFF == generation) {
+                    index = UInt32(truncatingIfNeeded: found)
+                } else {
+                    guard let text = names.text(id) else { return false }
+                    index = lane.pointee.names.index(of: text.baseAddress ?? rows.base, count: text.count)
+                    indices.storeBytes(of: generation | UInt64(index), toByteOffset: Int(id) &* 8, as: UInt64.self)
+                }
+            } else {
+                guard let text = inlineName(id, row) else { return false }
+                tailBytes += text.count
+                index = lane.pointee.names.index(of: text.baseAddress ?? rows.base, count: text.count)
+                generation = UInt64(lane.pointee.names.generation) << 32
+            }
+            out.storeBytes(of: index, toByteOffset: row &* 4, as: UInt32.self)
+        }
+        return true
+    }
+
+    private mutating func takeTextIndices(
+        _ column: ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>, _ out: UnsafeMutableRawPointer
+    ) -> Bool {
+        for row in 0..<rows.count {
+            let slot = rows.row(row).loadUnaligned(fromByteOffset: column.offset, as: UInt64.self)
+            let offset = Int(slot & 0xFFFF_FFFF)
+            let count = Int(slot >> 32)
+            guard offset &+ count <= rows.rowBytes(row) else { return false }
+            let text = UnsafeRawBufferPointer(start: rows.row(row) + offset, count: count)
+            guard isUTF8(text) else { return false }
+            tailBytes += count
+            let index = lane.pointee.names.index(of: rows.row(row) + offset, count: count)
+            out.storeBytes(of: index, toByteOffset: row &* 4, as: UInt32.self)
+        }
         return true
     }
 

@@ -26,6 +26,9 @@ struct ColumnPlan {
     /// Where the null byte is; -1 if there is none.
     let nullOffset: Int
     let rule: ValueRule
+    /// For each name of the ring, where it stands in the dictionary of the block being gathered: index, and above it the generation of the
+    /// dictionary that it is of.
+    var indices: RawBuffer
 }
 
 /// How the rows of a declared table become rows of the schema's (`docs/ring.md` §4): made once for each ring and table.
@@ -78,9 +81,10 @@ public final class RowPlan {
                 plans.append(
                     ColumnPlan(
                         isDeclared: true, storage: found.storage, offset: found.offset, nullOffset: found.nullOffset ?? -1,
-                        rule: Self.rule(column.type, &memberTables)))
+                        rule: Self.rule(column.type, &memberTables), indices: RawBuffer(capacity: 0)))
             } else {
-                plans.append(ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any))
+                plans.append(
+                    ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any, indices: RawBuffer(capacity: 0)))
             }
         }
         blockBytes = zip(schema.columns, plans).reduce(Self.ownColumnBytes) { sum, pair in sum + Self.blockBytes(of: pair.0, pair.1) }
@@ -103,6 +107,7 @@ public final class RowPlan {
     }
 
     deinit {
+        for column in columns { column.indices.free() }
         columns.deallocate()
         for table in memberTables { table.deallocate() }
     }

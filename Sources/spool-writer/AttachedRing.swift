@@ -116,8 +116,11 @@ final class AttachedRing {
         }
     }
 
-    /// Bytes that are taken, or waiting, and not durable: they cannot be used again by the producer.
-    func undurableBytes() throws(RingDefect) -> Int { Int(clamping: try writePosition() - source.complete) }
+    /// Bytes that are taken and not durable: the producer cannot use them again.
+    var undurableBytes: Int { Int(clamping: source.position - source.complete) }
+
+    /// Whether everything that was ever published is taken and durable.
+    func isDrained() throws(RingDefect) -> Bool { try writePosition() == source.complete }
 
     private func writePosition() throws(RingDefect) -> UInt64 {
         let write = try file.writePosition()

@@ -19,6 +19,8 @@ final class Connection {
     private var answers = RawBuffer(capacity: 1_024)
     private(set) var source = Source(name: nil)
     private var hasSentLines = false
+    /// Lines that came, whatever became of them.
+    private(set) var lineCount = 0
     private var reported: (accepted: UInt64, refused: UInt64, durable: UInt64) = (0, 0, 0)
     private var unreported = 0
     /// Counts of the source before this connection.
@@ -68,9 +70,11 @@ final class Connection {
             switch lines.next() {
             case .none: return
             case .tooLong:
+                lineCount += 1
                 recorder.refuse(from: source)
                 answer(Refusal("line of more than \(Recorder.maxLineBytes) bytes"))
             case .line(let line):
+                lineCount += 1
                 if _slowPath(!hasSentLines) {
                     hasSentLines = true
                     if introduces(line, recorder, server) { continue }
@@ -81,7 +85,7 @@ final class Connection {
                     continue
                 }
                 do throws(Refusal) {
-                    try recorder.append(line, from: source, now: now, monotonic: monotonic)
+                    try recorder.append(line, readAhead: LineBuffer.readAhead, from: source, now: now, monotonic: monotonic)
                 } catch {
                     answer(error)
                 }

@@ -49,6 +49,7 @@ struct FieldParser {
             lane.pointee.values.append(value)
         case .dateTime64: lane.pointee.values.append(try takeTime(&scanner))
         case .string: try takeString(&scanner, into: lane)
+        case .name: try takeName(&scanner, into: lane)
         case .decimal32: lane.pointee.values.append(Int32(truncatingIfNeeded: try takeDecimal(&scanner, lane)))
         case .decimal64: lane.pointee.values.append(Int64(truncatingIfNeeded: try takeDecimal(&scanner, lane)))
         case .decimal128: lane.pointee.values.append(try takeDecimal(&scanner, lane))
@@ -189,6 +190,20 @@ struct FieldParser {
             try scanner.unescape(text, into: &scratch)
             lane.pointee.values.appendVarint(UInt64(scratch.count))
             lane.pointee.values.append(scratch.base, count: scratch.count)
+        }
+    }
+
+    private mutating func takeName(
+        _ scanner: inout JSONScanner, into lane: UnsafeMutablePointer<ColumnLane>
+    ) throws(Refusal) {
+        try Self.expectString(scanner, "a string")
+        let text = try scanner.takeString()
+        if _fastPath(!text.hasEscapes) {
+            lane.pointee.appendName(text.bytes, count: text.count)
+        } else {
+            scratch.truncate(to: 0)
+            try scanner.unescape(text, into: &scratch)
+            lane.pointee.appendName(scratch.base, count: scratch.count)
         }
     }
 

@@ -164,7 +164,7 @@ struct LineImporter {
                     continue
                 }
                 do throws(Refusal) {
-                    try recorder.append(event(line), from: source, now: now, monotonic: monotonic)
+                    try recorder.append(event(line), readAhead: LineBuffer.readAhead, from: source, now: now, monotonic: monotonic)
                 } catch {
                     try rejects.put(error, file: path, line: number, text: line)
                 }
@@ -182,6 +182,7 @@ struct LineImporter {
         assembled.append(contentsOf: prefix)
         if rest.first(where: { $0 > 0x20 }) != 0x7D { assembled.append(UInt8(ascii: ",")) }
         if let base = rest.baseAddress { assembled.append(base, count: rest.count) }
+        assembled.reserve(LineBuffer.readAhead)
         return assembled.bytes
     }
 }

@@ -28,6 +28,9 @@ struct JSONScanner {
     mutating func advance(_ count: Int = 1) { position += count }
 
     @inline(__always)
+    mutating func advance(to place: UnsafePointer<UInt8>) { position = place }
+
+    @inline(__always)
     mutating func skipSpace() {
         while position < end, position.pointee <= 0x20 {
             let byte = position.pointee
@@ -42,14 +45,6 @@ struct JSONScanner {
         skipSpace()
         guard position < end, position.pointee == byte else { return false }
         position += 1
-        return true
-    }
-
-    /// Takes exactly these bytes if they are next; white space before them is not passed over.
-    @inline(__always)
-    mutating func taken(_ bytes: UnsafePointer<UInt8>, count: Int) -> Bool {
-        guard end - position >= count, memcmp(position, bytes, count) == 0 else { return false }
-        position += count
         return true
     }
 
@@ -119,13 +114,7 @@ struct JSONScanner {
         var place = first
         while end - place >= 8 {
             let word = UnsafeRawPointer(place).loadUnaligned(as: UInt64.self).littleEndian
-            let quotes = word ^ 0x2222_2222_2222_2222
-            let slashes = word ^ 0x5C5C_5C5C_5C5C_5C5C
-            // Each term sets the top bit of a byte that is a quote, a backslash, a control character, or not ASCII. A byte above the
-            // first one found may be set wrongly by the borrow; the first never is.
-            let found =
-                ((quotes &- 0x0101_0101_0101_0101) & ~quotes | (slashes &- 0x0101_0101_0101_0101) & ~slashes
-                    | (word &- 0x2020_2020_2020_2020) & ~word | word) & 0x8080_8080_8080_8080
+            let found = Self.unusualBytes(word)
             if found == 0 {
                 place += 8
                 continue
@@ -191,6 +180,17 @@ struct JSONScanner {
             index += 1
         }
         return value
+    }
+
+    /// Marks, by its top bit, each byte of a string's word that is a quote, a backslash, a control character, or not ASCII. A byte above the
+    /// first one marked may be marked wrongly by a borrow; the first never is.
+    @inline(__always)
+    static func unusualBytes(_ word: UInt64) -> UInt64 {
+        let quotes = word ^ 0x2222_2222_2222_2222
+        let slashes = word ^ 0x5C5C_5C5C_5C5C_5C5C
+        return
+            ((quotes &- 0x0101_0101_0101_0101) & ~quotes | (slashes &- 0x0101_0101_0101_0101) & ~slashes
+            | (word &- 0x2020_2020_2020_2020) & ~word | word) & 0x8080_8080_8080_8080
     }
 
     // MARK: Other values

@@ -11,6 +11,9 @@ struct LineBuffer {
         case none
     }
 
+    /// Bytes behind a line that can be read as well, so that a parser can take several at a time up to the line's end. They mean nothing.
+    static let readAhead = 64
+
     private let limit: Int
     private var buffer: RawBuffer
     private var taken = 0
@@ -20,7 +23,7 @@ struct LineBuffer {
 
     init(limit: Int, capacity: Int = 256 << 10) {
         self.limit = limit
-        buffer = RawBuffer(capacity: capacity)
+        buffer = RawBuffer(capacity: capacity + Self.readAhead)
     }
 
     func free() { buffer.free() }
@@ -29,8 +32,8 @@ struct LineBuffer {
     mutating func room(_ count: Int) -> UnsafeMutableRawBufferPointer {
         buffer.dropFirst(taken)
         taken = 0
-        buffer.reserve(count)
-        return UnsafeMutableRawBufferPointer(start: buffer.base + buffer.count, count: buffer.capacity - buffer.count)
+        buffer.reserve(count + Self.readAhead)
+        return UnsafeMutableRawBufferPointer(start: buffer.base + buffer.count, count: buffer.capacity - buffer.count - Self.readAhead)
     }
 
     mutating func filled(_ count: Int) { buffer.extend(by: count) }

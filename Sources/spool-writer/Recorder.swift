@@ -96,10 +96,11 @@ final class Recorder {
 
     /// Takes one line, without its newline.
     ///
+    /// - Parameter readAhead: how many bytes behind the line may be read, whatever they are.
     /// - Returns: after an ordinary return the row is gathered (accepted, not durable), or was in the spool already.
     /// - Throws: `Refusal`; the line then counts as refused and leaves no trace.
     @inline(__always)
-    func append(_ line: UnsafeRawBufferPointer, from source: Source, now: Int64, monotonic: Int64) throws(Refusal) {
+    func append(_ line: UnsafeRawBufferPointer, readAhead: Int = 0, from source: Source, now: Int64, monotonic: Int64) throws(Refusal) {
         let position = source.position
         source.position += 1
         do throws(Refusal) {
@@ -109,7 +110,7 @@ final class Recorder {
                 return
             }
             do throws(Refusal) {
-                try parser.parse(line, from: fields, into: table.builder, names: table.names)
+                try parser.parse(line, readAhead: readAhead, from: fields, into: table.builder, names: table.names)
                 try table.finishRow(from: source, position: position, now: now, monotonic: monotonic)
             } catch {
                 table.builder.undoRow()

@@ -63,7 +63,11 @@ final class RingSet {
         owners = try RingOwners.users(configuration.list("writer.ring_users"))
         refusals = RefusalLog(log: log)
         loaded = configuration.text("writer.checkpoints").map { LoadedPositions(checkpoints: $0, recorder: recorder) }
-        try Directory.create(directory)
+        if !Directory.exists(directory) {
+            try Directory.create(directory)
+            // Producers of the same group make their rings here, and what they make belongs to the group.
+            chmod(directory, 0o2770)
+        }
         lock = try File.openForWriting("\(directory)/.writer.lock")
         guard try lock.lock() else {
             throw ConfigFailure(description: "\(directory)/.writer.lock: another writer drains these rings; one at a time can")
@@ -114,7 +118,7 @@ final class RingSet {
                     if bytes == 0 { break }
                     own += bytes
                     // The producer's free room is what is durable: a ring that is half full of rows that are not must not wait.
-                    if try ring.undurableBytes() > ring.file.header.dataBytes / 2 {
+                    if ring.undurableBytes > ring.file.header.dataBytes / 2 {
                         recorder.commit(ring.source)
                         if recorder.isBlocked { break }
                         try ring.publishDurable()
@@ -216,7 +220,7 @@ final class RingSet {
     private func removeDead() {
         for ring in rings {
             do throws(RingDefect) {
-                guard ring.file.isAbandoned(), try ring.undurableBytes() == 0 else { continue }
+                guard ring.file.isAbandoned(), try ring.isDrained() else { continue }
                 try ring.publishDurable()
             } catch {
                 setAside(ring, error)

@@ -5,10 +5,6 @@ import SpoolIO
 
 /// The loop of `spool-writer run`: one thread, one `poll`, all producers.
 final class SocketServer {
-    /// When little came in, the loop waits this long before it looks again, so that a stream of single lines costs one
-    /// wake-up for many of them.
-    private static let gatherMicroseconds: UInt32 = 2_000
-    private static let gatherBelowBytes = 64 << 10
     /// Longest wait, so that nothing is ever overslept for long.
     private static let maxWaitMilliseconds: Int64 = 1_000
     /// How long producers may go on to send, and to read their answers, once a stop was asked for.
@@ -56,6 +52,7 @@ final class SocketServer {
     /// every segment is sealed.
     func run() throws(IOFailure) {
         var stopAt: Int64?
+        var roundBefore = Clock.monotonic()
         while true {
             let wait = isBusy ? 0 : stopAt == nil ? waitMilliseconds() : 20
             var polled = descriptors(accepting: stopAt == nil)
@@ -67,18 +64,22 @@ final class SocketServer {
                 try? Directory.removeIfPresent(path)
             }
             if polled[2].revents != 0 { rings?.directoryChanged() }
-            let received = serve(polled) + (rings?.drain(monotonic: Clock.monotonic()) ?? 0)
+            let round = Clock.monotonic()
+            let (received, lines) = serve(polled)
+            let drained = rings?.drain(monotonic: Clock.monotonic()) ?? 0
             // Refusals first: once the lines behind them are durable, a producer that was not told would never hear of them.
             for connection in connections { connection.sendAnswers() }
             let moved = recorder.tick(monotonic: Clock.monotonic())
-            answer(progressed: moved || received > 0)
+            answer(progressed: moved || received + drained > 0)
             rings?.publish()
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
-                if received == 0 || Clock.monotonic() >= stopAt { break }
-            } else if received > 0 && received < Self.gatherBelowBytes && !recorder.isBlocked && !isBusy {
-                usleep(Self.gatherMicroseconds)
+                if received + drained == 0 || Clock.monotonic() >= stopAt { break }
+            } else if !recorder.isBlocked && !isBusy && drained == 0 {
+                let pause = GatherPause.microseconds(bytes: received, lines: lines, elapsed: round - roundBefore)
+                if pause > 0 { usleep(pause) }
             }
+            roundBefore = round
         }
         try finish()
     }
@@ -121,20 +122,23 @@ final class SocketServer {
 
     /// Reads from everyone who has something.
     ///
-    /// - Returns: bytes received.
-    private func serve(_ polled: [pollfd]) -> Int {
+    /// - Returns: bytes received, and the lines that ended in them.
+    private func serve(_ polled: [pollfd]) -> (bytes: Int, lines: Int) {
         var received = 0
+        var lines = 0
         for (index, connection) in connections.enumerated()
         where index + Self.fixedDescriptors < polled.count && polled[index + Self.fixedDescriptors].fd >= 0 {
             let events = Int32(polled[index + Self.fixedDescriptors].revents)
             if events & (POLLIN | POLLHUP | POLLERR) != 0, !recorder.isBlocked, !connection.inputEnded {
+                let before = connection.lineCount
                 received += connection.receive(into: recorder, server: self)
+                lines += connection.lineCount - before
             }
         }
         if polled[1].revents != 0 {
             acceptWaiting()
         }
-        return received
+        return (received, lines)
     }
 
     private func acceptWaiting() {

@@ -18,7 +18,7 @@ struct SpoolWriter: ParsableCommand {
             Exit status: 0 done, 1 refused lines, 64 wrong usage or configuration, 74 the disk or a file failed.
             """,
         version: "0.1.0",
-        subcommands: [Run.self, Import.self, CheckConfig.self])
+        subcommands: [Run.self, Import.self, Codegen.self, CheckConfig.self])
 
     static func main() {
         claimStandardDescriptors()

@@ -21,7 +21,10 @@ import Testing
             if case .fixedString = type.scalar { continue }
             columns.append(Column(name: "c\(columns.count)", type: ColumnType(type.scalar, shape: .array)))
         }
-        return TableSchema(table: "every", columns: columns, eventTimeColumn: 0, partitionRule: .day, retention: nil)
+        columns.append(Column(name: "name", type: ColumnType(.string), isLowCardinality: true))
+        columns.append(Column(name: "names", type: ColumnType(.string, shape: .array), isLowCardinality: true))
+        return TableSchema(
+            table: "every", columns: columns, eventTimeColumn: 0, partitionRule: .day, retention: nil, isWriterLowCardinality: true)
     }()
 
     private func value(_ scalar: ColumnType.Scalar, _ random: inout SeededRandom) -> Cell {
@@ -115,6 +118,74 @@ import Testing
             }
         }
         try checkAndDrop()
+    }
+
+    static let named = TableSchema(
+        table: "named",
+        columns: [
+            Column(name: "ts", type: ColumnType(.dateTime64)),
+            Column(name: "name", type: ColumnType(.string), defaultText: "none", isLowCardinality: true),
+        ], eventTimeColumn: 0, partitionRule: .day, retention: nil, isWriterLowCardinality: true)
+
+    @Test(
+        "a dictionary of any size names every row's text, and holds no text of a row that was undone",
+        arguments: [1, 255, 256, 65_535, 65_536, 70_000])
+    func dictionaries(different: Int) throws {
+        let builder = try BlockBuilder(schema: Self.named, writer: "w") { _ in [4] + Array("none".utf8) }
+        let row = { (text: String) in [Cell.integer(Int128(Samples.time)), .text(text)] }
+        for number in 0..<different { #expect(builder.append(row: row("name \(number)")) == .finished) }
+        let before = builder.byteCount
+        for number in 0..<1_000 {
+            for (column, cell) in row("undone \(number)").enumerated() { builder.append(cell, to: column) }
+            builder.undoRow()
+        }
+        #expect(builder.append(row: row("name 0")) == .finished)
+        #expect(builder.byteCount - before < 100, "what was undone left its texts")
+        builder.append(.integer(Int128(Samples.time)), to: 0)
+        #expect(builder.finishRow() == .finished)
+        let block = try block(builder, first: 1)
+        let names = try #require(block.column("name"))
+        for number in 0..<different { #expect(names.text(number) == "name \(number)") }
+        #expect(names.text(different) == "name 0")
+        #expect(names.text(different + 1) == "none")
+        #expect(block.column(TableSchema.writerColumn)?.text(different + 1) == "w")
+    }
+
+    @Test("an unfinished row keeps its text when the rows before it are dropped, and when it moves to another builder")
+    func unfinishedNames() throws {
+        let first = try BlockBuilder(schema: Self.named, writer: "w") { _ in [0] }
+        let second = try BlockBuilder(schema: Self.named, writer: "w") { _ in [0] }
+        let day: Int128 = 86_400_000_000_000
+        #expect(first.append(row: [.integer(Int128(Samples.time)), .text("a")]) == .finished)
+        #expect(first.append(row: [.integer(Int128(Samples.time) + day), .text("b")]) == .otherPartition)
+        first.dropFinished()
+        #expect(first.finishRow() == .finished)
+        #expect(try block(first, first: 1).column("name")?.text(0) == "b")
+        #expect(second.append(row: [.integer(Int128(Samples.time)), .text("c")]) == .finished)
+        #expect(first.append(row: [.integer(Int128(Samples.time)), .text("d")]) == .otherPartition)
+        first.moveUnfinishedRow(to: second)
+        #expect(second.finishRow() == .finished)
+        let block = try block(second, first: 1)
+        #expect((0..<2).map { block.column("name")?.text($0) } == ["c", "d"])
+    }
+
+    @Test(
+        "a dictionary that contradicts itself is malformed",
+        arguments: [
+            ("version", 0, 2, "column v: a dictionary of version 2 with flags 1536"),
+            ("flags", 8, 3, "column v: a dictionary of version 1 with flags 1539"),
+            ("flags", 10, 1, "column v: a dictionary of version 1 with flags 67072"),
+            ("keys", 16, 0, "column v: 0 keys"), ("keys", 23, 1, "column v: 72057594037927938 keys"),
+            ("rows", 27, 2, "column v: 2 indices for 1 rows"), ("index", 35, 2, "column v: index 2 of 2 keys"),
+        ] as [(String, Int, UInt8, String)])
+    func badDictionaries(_: String, offset: Int, byte: UInt8, reason: String) {
+        let type = "LowCardinality(String)"
+        var value: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x61]
+        value += [1, 0, 0, 0, 0, 0, 0, 0, 1]
+        let head = [1, 1, 1, UInt8(ascii: "v"), UInt8(type.utf8.count)] + Array(type.utf8)
+        #expect(throws: Never.self) { try NativeBlock(head + value, columns: [WireColumn(name: "v", type: type)]) }
+        value[offset] = byte
+        #expect(throws: FormatError.malformed(reason)) { try NativeBlock(head + value, columns: [WireColumn(name: "v", type: type)]) }
     }
 
     @Test("what is not given becomes the default, null or an empty array; a required column is missed by name")

@@ -47,7 +47,7 @@ import Testing
         #expect(orders.columns.first { $0.name == "limit_px" }?.isRequired == false)
         #expect(
             orders.wireColumns.suffix(2) == [
-                WireColumn(name: "spool_writer", type: "String"), WireColumn(name: "spool_seq", type: "UInt64"),
+                WireColumn(name: "spool_writer", type: "LowCardinality(String)"), WireColumn(name: "spool_seq", type: "UInt64"),
             ])
     }
 

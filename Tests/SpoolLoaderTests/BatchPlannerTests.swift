@@ -66,9 +66,11 @@ import Testing
         let spool = try TestSpool()
         for _ in 0..<4 { try spool.chunk(2) }
         let chunks = try spool.chunks(of: spool.segments()[0])
-        let two = Int(chunks[1].end - chunks[0].offset)
+        // The larger pair: values differ, so chunks may by a byte.
+        let two = Int(max(chunks[1].end - chunks[0].offset, chunks[3].end - chunks[2].offset))
+        let least = Int(min(chunks[1].end - chunks[0].offset, chunks[3].end - chunks[2].offset))
         #expect(ranges(try batches(planner(spool, bytes: two))) == [1..<5, 5..<9])
-        #expect(ranges(try batches(planner(spool, bytes: two - 1))) == [1..<3, 3..<5, 5..<7, 7..<9])
+        #expect(ranges(try batches(planner(spool, bytes: least - 1))) == [1..<3, 3..<5, 5..<7, 7..<9])
     }
 
     @Test(arguments: Seeds.take(30))

@@ -68,6 +68,8 @@ extension BlockBuilder {
         switch (value, type.scalar) {
         case (.double(let number), .float32): lane.pointee.values.append(Float(number))
         case (.double(let number), .float64): lane.pointee.values.append(number)
+        case (.bytes(let bytes), .string) where lane.pointee.kind == .name:
+            bytes.withUnsafeBytes { lane.pointee.appendName($0.baseAddress ?? UnsafeRawPointer(lane), count: $0.count) }
         case (.bytes(let bytes), .string):
             lane.pointee.values.appendVarint(UInt64(bytes.count))
             lane.pointee.values.append(contentsOf: bytes)

@@ -98,9 +98,12 @@ extension Recorder {
     func take(_ line: String, from source: Source) throws(Refusal) { try take(Array(line.utf8), from: source) }
 
     func take(_ line: [UInt8], from source: Source) throws(Refusal) {
-        let outcome = line.withUnsafeBytes { raw -> Refusal? in
+        // Digits behind the line: a number that went on into them would be another.
+        let memory = line + [UInt8](repeating: 0x39, count: LineBuffer.readAhead)
+        let outcome = memory.withUnsafeBytes { raw -> Refusal? in
             do throws(Refusal) {
-                try append(raw, from: source, now: TestSpool.time, monotonic: Clock.monotonic())
+                let line = UnsafeRawBufferPointer(rebasing: raw[..<line.count])
+                try append(line, readAhead: LineBuffer.readAhead, from: source, now: TestSpool.time, monotonic: Clock.monotonic())
                 return nil
             } catch {
                 return error

@@ -13,10 +13,10 @@
 #ifndef COLDPATH_RING_H
 #define COLDPATH_RING_H
 
-// For mmap's flags and getrandom where the compiler runs in strict C11; with other headers before this one, give -D_GNU_SOURCE.
-// Not for Swift, whose own view of the C library is without it: the two would differ in fd_set, and an import of both fails.
-#if !defined(_GNU_SOURCE) && !defined(__swift__)
-#define _GNU_SOURCE
+// For mmap's flags and flock where the compiler runs in strict C11; with other headers before this one, give -D_DEFAULT_SOURCE. Not
+// _GNU_SOURCE: in Swift the C library's own module is compiled without, and the two would contradict each other.
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE 1
 #endif
 
 #include <errno.h>
@@ -174,18 +174,23 @@ typedef struct spool_ring {
     uint32_t slot_mask;
     uint32_t *slots; // id of a name, or 0
     uint32_t *entries; // offset of each name, by id - 1
+    uint64_t name_token; // of this ring, in the upper half: an id of another ring is told by it
+    // Declarations by their keys, so that a row finds its table whatever the order in which the ring was given them.
+    uint64_t table_keys[SPOOL_RING_MAX_TABLES]; // at key mod 64, or behind; 0 is free
+    uint8_t table_indices[SPOOL_RING_MAX_TABLES];
+    pid_t process; // that opened it; a forked child has this handle, but not the memory
     char path[512];
     char error[768]; // what failed, where, and what to do
 } spool_ring;
 
 // ---- Publishing.
 
-#define SPOOL_RECORD_BYTES(row_bytes) (((uint32_t)(row_bytes) + (uint32_t)sizeof(spool_record) + 7u) & ~7u)
+// In 64 bits: a row of almost 4 GiB must come out as too long, not as short.
+#define SPOOL_RECORD_BYTES(row_bytes) (((uint64_t)(row_bytes) + sizeof(spool_record) + 7u) & ~(uint64_t)7)
 
-// The slow half of spool_ring_claim: looks how far the writer has come; counts the row if there is still no room. `bytes` is 0 for
-// a row that is too long.
-__attribute__((noinline, cold, unused)) static int spool_ring_make_room(spool_ring *ring, uint32_t table, uint32_t bytes) {
-    if (bytes == 0) {
+// The slow half of spool_ring_claim: looks how far the writer has come; counts the row if there is still no room.
+__attribute__((noinline, cold, unused)) static int spool_ring_make_room(spool_ring *ring, uint32_t table, uint64_t bytes) {
+    if (bytes > ring->max_record) {
         __atomic_store_n(&ring->producer->too_long_rows, ring->producer->too_long_rows + 1, __ATOMIC_RELAXED);
         return 0;
     }
@@ -199,19 +204,17 @@ __attribute__((noinline, cold, unused)) static int spool_ring_make_room(spool_ri
 // Room for a row of `row_bytes` bytes (fixed part and tail), aligned to eight, or NULL if the ring is full or the row is too
 // long: then the row is counted, by table, and nothing is kept. A claim without commit leaves nothing.
 static inline unsigned char *spool_ring_claim(spool_ring *ring, uint32_t table, uint32_t row_bytes) {
-    uint32_t bytes = SPOOL_RECORD_BYTES(row_bytes);
-    // By the row's own size: that of its record wraps near 4 GiB, and would let a giant pass for a dwarf.
-    int is_long = row_bytes > ring->max_record - sizeof(spool_record);
-    if (__builtin_expect((ring->position + bytes > ring->limit) | is_long, 0)) {
-        if (!spool_ring_make_room(ring, table, is_long ? 0 : bytes)) return NULL;
+    uint64_t bytes = SPOOL_RECORD_BYTES(row_bytes);
+    if (__builtin_expect((ring->position + bytes > ring->limit) | (bytes > ring->max_record), 0)) {
+        if (!spool_ring_make_room(ring, table, bytes)) return NULL;
     }
     return ring->data + (ring->position & ring->mask) + sizeof(spool_record);
 }
 
 // Publishes the row that was claimed last with the same size: from here it survives the death of this process and of the writer.
 static inline void spool_ring_commit(spool_ring *ring, uint32_t table, uint32_t row_bytes) {
-    uint32_t bytes = SPOOL_RECORD_BYTES(row_bytes);
-    uint64_t word = (uint64_t)bytes | (uint64_t)(uint16_t)table << 32;
+    uint64_t bytes = SPOOL_RECORD_BYTES(row_bytes);
+    uint64_t word = bytes | (uint64_t)(uint16_t)table << 32;
     memcpy(ring->data + (ring->position & ring->mask), &word, sizeof word);
     ring->position += bytes;
     __atomic_store_n(&ring->producer->write_position, ring->position, __ATOMIC_RELEASE);
@@ -378,6 +381,40 @@ __attribute__((unused)) static size_t spool_encode_tables(
     return out.used;
 }
 
+// What tells a declaration from every other: FNV-1a of its bytes. Two tables with the same columns differ by their names, two
+// layouts of one schema by their offsets.
+static inline uint64_t spool_table_key(const unsigned char *declaration, size_t count) {
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (size_t i = 0; i < count; i++) hash = (hash ^ declaration[i]) * 0x100000001b3ull;
+    return hash;
+}
+
+// Remembers where each declaration stands. The bytes are those of spool_encode_tables.
+__attribute__((unused)) static void spool_ring_index_tables(
+    spool_ring *ring, const unsigned char *bytes, const spool_table *tables, uint32_t table_count) {
+    for (uint32_t t = 0; t < table_count; t++) {
+        size_t count = spool_encode_tables(NULL, 0, &tables[t], 1);
+        uint64_t key = spool_table_key(bytes, count);
+        bytes += count;
+        uint32_t slot = (uint32_t)key % SPOOL_RING_MAX_TABLES;
+        while (ring->table_keys[slot] != 0) slot = (slot + 1) % SPOOL_RING_MAX_TABLES;
+        ring->table_keys[slot] = key;
+        ring->table_indices[slot] = (uint8_t)t;
+    }
+}
+
+// The index of the declaration with this key, or -1 if the ring was opened without it. The key is a constant of the generated
+// code, so this is one comparison.
+static inline int32_t spool_ring_find_table(const spool_ring *ring, uint64_t key) {
+    uint32_t slot = (uint32_t)key % SPOOL_RING_MAX_TABLES;
+    if (__builtin_expect(ring->table_keys[slot] == key, 1)) return ring->table_indices[slot];
+    for (uint32_t i = 1; i < SPOOL_RING_MAX_TABLES; i++) {
+        uint32_t other = (slot + i) % SPOOL_RING_MAX_TABLES;
+        if (ring->table_keys[other] == key) return ring->table_indices[other];
+    }
+    return -1;
+}
+
 // What is wrong with what the caller asks for; NULL if nothing.
 __attribute__((unused)) static const char *spool_ring_complaint(
     const char *producer, uint64_t data_bytes, uint32_t names_bytes, const spool_table *tables, uint32_t table_count) {
@@ -463,6 +500,7 @@ __attribute__((unused)) static int spool_ring_open_sized(
     ring->data_bytes = data_bytes;
     ring->names_bytes = names_bytes;
     ring->mask = data_bytes - 1;
+    ring->process = getpid();
     if (getrandom(&ring->ring_id, sizeof ring->ring_id, 0) != (ssize_t)sizeof ring->ring_id)
         return spool_ring_fail(ring, errno, "cannot get random bytes for a ring in", "");
 
@@ -481,6 +519,8 @@ __attribute__((unused)) static int spool_ring_open_sized(
     ring->descriptor = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0660);
     if (ring->descriptor < 0)
         return spool_ring_fail(ring, errno, "cannot create", errno == ENOENT ? "the writer makes this directory when it runs with --rings" : "");
+    // Whatever the umask: the writer may be another user of the same group.
+    if (fchmod(ring->descriptor, 0660) != 0) { /* the writer will say so if it cannot open it */ }
     // Held until this process dies or closes the ring: so the writer knows whether anybody can still publish.
     int code = flock(ring->descriptor, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
     // All of it now: a full /dev/shm must be an error here, not a SIGBUS in the hot path.
@@ -503,6 +543,8 @@ __attribute__((unused)) static int spool_ring_open_sized(
         identity->names_bytes = names_bytes;
         memcpy(identity->producer, producer, strlen(producer));
         spool_encode_tables(ring->base + SPOOL_RING_TABLES, tables_bytes, tables, table_count);
+        spool_ring_index_tables(ring, ring->base + SPOOL_RING_TABLES, tables, table_count);
+        ring->name_token = ((ring->ring_id | 1) & 0xFFFFFFFFu) << 32;
         uint32_t crc = spool_crc32c(0, identity, sizeof *identity);
         identity->checksum = spool_crc32c(crc, ring->base + SPOOL_RING_TABLES, tables_bytes);
         ring->names = ring->base + names_offset;
@@ -546,11 +588,14 @@ __attribute__((unused)) static int spool_ring_wait_attached(spool_ring *ring, in
     return spool_ring_wait(ring, 0, milliseconds, 1);
 }
 
-// Closes the ring. Rows that are not durable yet stay in the file; the writer drains it, then removes it.
+// Closes the ring. Rows that are not durable yet stay in the file; the writer drains it, then removes it. In a forked child this
+// only lets go of the file, whose lock would else outlive the parent: the ring stays the parent's.
 __attribute__((unused)) static void spool_ring_close(spool_ring *ring) {
     if (!ring->base) return;
-    __atomic_store_n(&ring->producer->closed, 1, __ATOMIC_RELEASE);
-    munmap(ring->base, (size_t)(ring->header_bytes + 2 * ring->data_bytes));
+    if (ring->process == getpid()) {
+        __atomic_store_n(&ring->producer->closed, 1, __ATOMIC_RELEASE);
+        munmap(ring->base, (size_t)(ring->header_bytes + 2 * ring->data_bytes));
+    }
     close(ring->descriptor);
     free(ring->slots);
     free(ring->entries);

@@ -4,6 +4,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 // CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `count` bytes, continuing from `crc` (0 to begin).
 uint32_t cp_crc32c(uint32_t crc, const void *bytes, size_t count);
@@ -13,6 +16,36 @@ uint32_t cp_crc32c_portable(uint32_t crc, const void *bytes, size_t count);
 
 // XXH32 with seed 0, the checksum of LZ4 frames, by libxxhash: five times as fast as the one inside liblz4 1.9.4.
 uint32_t cp_xxh32(const void *bytes, size_t count);
+
+// Which of the sixteen bytes at `text` are not decimal digits: bit i for byte i.
+static inline uint32_t cp_not_digits(const uint8_t *text) {
+#if defined(__SSE2__)
+    __m128i bytes = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)text), _mm_set1_epi8('0'));
+    __m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(9)), bytes);
+    return (uint32_t)_mm_movemask_epi8(digits) ^ 0xFFFF;
+#else
+    uint32_t mask = 0;
+    for (int i = 0; i < 16; i++) mask |= (uint32_t)((uint8_t)(text[i] - '0') > 9) << i;
+    return mask;
+#endif
+}
+
+// Which of the sixteen bytes at `text` are a quote, a backslash, a control character, or not ASCII: bit i for byte i.
+static inline uint32_t cp_not_plain_text(const uint8_t *text) {
+#if defined(__SSE2__)
+    __m128i bytes = _mm_loadu_si128((const __m128i *)text);
+    __m128i quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i slashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    // Compared with their signs: what is not ASCII is negative.
+    __m128i others = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, slashes), others));
+#else
+    uint32_t mask = 0;
+    for (int i = 0; i < 16; i++)
+        mask |= (uint32_t)(text[i] == '"' || text[i] == '\\' || text[i] < 0x20 || text[i] >= 0x80) << i;
+    return mask;
+#endif
+}
 
 // fallocate(2) with FALLOC_FL_KEEP_SIZE: reserves space without moving the end of the file. 0 or errno.
 int cp_reserve(int descriptor, int64_t offset, int64_t count);

@@ -1,11 +1,10 @@
 // Sends JSON lines to a spool-writer's socket as fast as it takes them, waits until all are durable, and says what
 // that cost: rows a second by the clock, and the processor time of writer and sender for a row.
 //
-//   cc -O2 -Wall -Wextra -Werror -o socket_load Benchmarks/socket_load.c
-//   socket_load --socket PATH [--rows N] [--batch BYTES] [--lines FILE] [--rate N] [--seed N]
+//   socket-load --socket PATH [--rows N] [--batch BYTES] [--lines FILE] [--rate N] [--seed N] [--send-buffer BYTES]
 //
 // Lines are made before the clock starts: rows of Benchmarks/schemas' bench_events, or the lines of a file, over and over.
-// --batch 0 is one line a send. --rate paces the sends. The result is one JSON object on standard output.
+// --batch 0 is one line a send. --rate paces the sends; --send-buffer 0 leaves the socket's buffer as the system makes it. The result is one JSON object on standard output.
 // Exit status: 0 measured, 1 lines were refused, 64 usage, 74 the connection or a file failed.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,6 +22,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "cbench.h"
 
 // Lines that differ; more than a chunk holds, so that none repeats within the window of its compression.
 enum { MADE_LINES = 100000, LINE_BYTES = 512, SEND_BUFFER = 4 << 20, ANSWER_BYTES = 1 << 16, DRAIN_SECONDS = 60 };
@@ -50,49 +51,31 @@ struct lines {
     size_t count;
 };
 
-static uint64_t random_state;
-
-// splitmix64: the same seed makes the same lines.
-static uint64_t random64(void) {
-    uint64_t z = random_state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
-static uint64_t below(uint64_t limit) { return random64() % limit; }
+static uint64_t seed = 1;
 
 static struct lines make_lines(size_t count) {
-    static const char *const symbols[] = {"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT", "LTCUSDT", "BNBUSDT"};
-    static const char *const venues[] = {"BNCE", "OKX", "BYBT", "KRKN"};
-    static const char *const strategies[] = {"mm1", "mm2", "arb", "hdg", "st7"};
-    static const char *const accounts[] = {"a-01", "a-02", "a-03"};
-    static const char *const kinds[] = {"new", "replace", "cancel", "trade"};
+    static const char *const kinds[] = {"", "new", "replace", "cancel", "trade"};
     struct lines lines = {malloc(count * LINE_BYTES), malloc((count + 1) * sizeof(size_t)), count};
     if (!lines.bytes || !lines.ends) fail(74, "no memory for %zu lines", count);
-    int64_t time = now(CLOCK_REALTIME) / 86400000000000 * 86400000000000;
-    int64_t cents[8];
-    for (int i = 0; i < 8; i++) cents[i] = 10000 + (int64_t)below(900000);
+    bench_source source;
+    bench_begin(&source, seed);
     size_t used = 0;
     for (size_t i = 0; i < count; i++) {
-        size_t symbol = below(8);
-        time += 20000 + (int64_t)below(40000);
-        cents[symbol] += (int64_t)below(21) - 10;
-        if (cents[symbol] < 1000) cents[symbol] = 1000;
-        int64_t bid = cents[symbol], ask = bid + 1 + (int64_t)below(5);
+        bench_values v;
+        bench_next(&source, &v);
+        int64_t cents = v.price / 1000000;
         lines.ends[i] = used;
         int made = snprintf(
             lines.bytes + used, LINE_BYTES,
-            "{\"table\":\"bench_events\",\"ts\":%" PRId64 ",\"ts_local\":%" PRId64 ",\"seq_no\":%zu,\"order_id\":%" PRIu64
-            ",\"price\":%" PRId64 ".%02d,\"qty\":%" PRIu64 ".%04d,\"bid\":%" PRId64 ".%02d,\"ask\":%" PRId64
-            ".%02d,\"bid_size\":%" PRIu64 ".%03d,\"ask_size\":%" PRIu64
-            ".%03d,\"latency_ns\":%d,\"flags\":%d,\"level\":%d,\"kind\":\"%s\",\"is_maker\":%s,\"symbol\":\"%s\",\"venue\":\"%s\""
-            ",\"strategy\":\"%s\",\"account\":\"%s\",\"client_id\":\"C%08" PRIX64 "-%010zu\"}\n",
-            time, time + 30000 + (int64_t)below(200000), i + 1, (uint64_t)7000000000 + i * 3 + below(3), bid / 100, (int)(bid % 100), below(20),
-            (int)below(10000), bid / 100, (int)(bid % 100), ask / 100, (int)(ask % 100), below(40), (int)below(1000), below(40),
-            (int)below(1000), (int)(20000 + below(200000)), (int)below(16), (int)(1 + below(10)), kinds[below(4)],
-            below(2) ? "true" : "false", symbols[symbol], venues[below(4)], strategies[below(5)], accounts[below(3)],
-            random64() >> 32, i);
+            "{\"table\":\"bench_events\",\"ts\":%" PRId64 ",\"ts_local\":%" PRId64 ",\"seq_no\":%" PRIu64 ",\"order_id\":%" PRIu64
+            ",\"price\":%" PRId64 ".%02d,\"qty\":%" PRId64 ".%02d,\"bid\":%" PRId64 ".%02d,\"ask\":%" PRId64
+            ".%02d,\"bid_size\":%.2f,\"ask_size\":%.2f,\"latency_ns\":%" PRIu32 ",\"flags\":%" PRIu32
+            ",\"level\":%d,\"kind\":\"%s\",\"is_maker\":%s,\"symbol\":\"%s\",\"venue\":\"%s\""
+            ",\"strategy\":\"%s\",\"account\":\"%s\",\"client_id\":\"%.*s\"}\n",
+            v.ts, v.ts_local, v.seq_no, v.order_id, cents / 100, (int)(cents % 100), v.qty / 100000000, (int)(v.qty / 1000000 % 100),
+            cents / 100, (int)(cents % 100), (cents + 1) / 100, (int)((cents + 1) % 100), v.bid_size, v.ask_size, v.latency_ns, v.flags,
+            v.level, kinds[v.kind], v.is_maker ? "true" : "false", bench_symbols[v.symbol], bench_venues[v.venue],
+            bench_strategies[v.strategy], bench_accounts[v.account], BENCH_CLIENT_ID, v.client_id);
         if (made >= LINE_BYTES) fail(74, "a line of more than %d bytes", LINE_BYTES);
         used += (size_t)made;
     }
@@ -142,16 +125,15 @@ static struct processor_time processor_time(pid_t pid) {
     return (struct processor_time){time.user * tick, time.system * tick};
 }
 
-static int connect_to(const char *path) {
+static int connect_to(const char *path, int send_buffer) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) fail(64, "socket path too long: %s", path);
     strcpy(address.sun_path, path);
     int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0 || connect(descriptor, (struct sockaddr *)&address, sizeof address) != 0)
         fail(74, "cannot connect to %s: %s", path, strerror(errno));
-    // The sender's buffer is the window of a unix socket; the default of 208 KiB would let sender and writer take turns.
-    int size = SEND_BUFFER;
-    setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    // The sender's buffer is the window of a unix socket; the usual 208 KiB let sender and writer take turns.
+    if (send_buffer > 0) setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
     return descriptor;
 }
 
@@ -213,8 +195,7 @@ static uint64_t number(const char *text) {
 
 int main(int count, char **arguments) {
     const char *path = NULL, *file = NULL;
-    uint64_t rows = 2000000, batch = 64 << 10, rate = 0;
-    random_state = 1;
+    uint64_t rows = 2000000, batch = 64 << 10, rate = 0, send_buffer = SEND_BUFFER;
     for (int i = 1; i < count; i += 2) {
         const char *flag = arguments[i];
         if (i + 1 == count) fail(64, "%s wants a value; see the head of this source for the usage", flag);
@@ -224,12 +205,13 @@ int main(int count, char **arguments) {
         else if (!strcmp(flag, "--rows")) rows = number(value);
         else if (!strcmp(flag, "--batch")) batch = number(value);
         else if (!strcmp(flag, "--rate")) rate = number(value);
-        else if (!strcmp(flag, "--seed")) random_state = number(value);
+        else if (!strcmp(flag, "--send-buffer")) send_buffer = number(value);
+        else if (!strcmp(flag, "--seed")) seed = number(value);
         else fail(64, "unknown option %s", flag);
     }
     if (!path || rows == 0) fail(64, "--socket PATH and at least one row are wanted");
     struct lines lines = file ? read_lines(file) : make_lines(rows < MADE_LINES ? rows : MADE_LINES);
-    int descriptor = connect_to(path);
+    int descriptor = connect_to(path, (int)send_buffer);
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) fail(74, "SO_PEERCRED: %s", strerror(errno));

@@ -1,0 +1,2 @@
+-- Added later: a declaration names both files.
+ALTER TABLE ticks ADD COLUMN IF NOT EXISTS venue LowCardinality(String) DEFAULT 'XNAS';
