@@ -196,6 +196,33 @@ struct HostileRingTests {
         #expect(producer.refused == 4)
     }
 
+    @Test("rows that are small in the ring and large in the spool do not make a chunk beyond its limits")
+    func largeNames() throws {
+        let columns = (0..<30).map { "c\($0)" }
+        let schema = TableSchema(
+            table: "wide",
+            columns: [Column(name: "ts", type: ColumnType(.dateTime64))] + columns.map { Column(name: $0, type: ColumnType(.string)) },
+            eventTimeColumn: 0, partitionRule: .day, retention: nil)
+        let text =
+            "CREATE TABLE wide (ts DateTime64(9, 'UTC'), \(columns.map { "\($0) LowCardinality(String)" }.joined(separator: ", ")), "
+            + "spool_writer String, spool_seq UInt64) ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY ts;"
+        let test = try TestRings(schemas: [text], ["writer.chunk_bytes": "1MiB"])
+        let layout = RingLayout(schema, named: Set(columns))
+        let producer = try RingProducer(test.directory, [layout.declared], bytes: 256 << 10)
+        let id = producer.intern(String(repeating: "n", count: 255))
+        let row = layout.bytes([.integer(Int128(TestSpool.time))] + columns.map { _ in .text("?") }) { _ in id }
+        var count = 0
+        while producer.publish(row) { count += 1 }
+        try test.start()
+        try test.stop()
+        let chunks = try test.spool.segments("wide").flatMap {
+            try SegmentWalk.contents(of: try Bytes.read(test.spool.path($0, "wide"))).chunks
+        }
+        #expect(chunks.reduce(0) { $0 + $1.rows } == count && count > 1_000)
+        // What is taken at once, and what was gathered before.
+        #expect(chunks.allSatisfy { $0.blockBytes < 6 << 20 })
+    }
+
     // MARK: Files
 
     @Test("a file that is cut while it is mapped sets the ring aside, wherever it is cut", arguments: [0, 4_096, 8_192, 12_288, 90_112])

@@ -62,7 +62,8 @@ struct RingModelTests {
                 let isBad = random.oneIn(30)
                 let note = String(repeating: "x", count: random.oneIn(10) ? 200 : random.oneIn(3) ? 20 : 0)
                 let row =
-                    isBad ? random.pick([TestRings.badRow(n, time: own), TestRings.row(n, time: 5)]) : TestRings.row(n, time: own, note: note)
+                    isBad
+                    ? random.pick([TestRings.badRow(n, time: own), TestRings.row(n, time: 5)]) : TestRings.row(n, time: own, note: note)
                 guard ring.producer.publish(row, table: table) else { return }
                 ring.rows.append((n, table, ring.producer.position, !isBad && ring.tables[table] != "tucks"))
             }

@@ -1,6 +1,7 @@
 """Rings made by hand, from docs/ring.md alone: what a producer does, and what one must not do."""
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import mmap
@@ -10,6 +11,7 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline import Process, binary, run, wait_until
 
@@ -91,13 +93,14 @@ class Ring:
         self.map[self.names_end:self.names_end + 2 + len(name)] = struct.pack("<H", len(name)) + name
         self.names_end += 2 + len(name)
         self.names += 1
-        self.put(self.names_offset, "<I", self.names)
+        self.put(self.names_offset, self.names, ctypes.c_uint32)
 
-    def put(self, offset: int, kind: str, *values: int) -> None:
-        struct.pack_into(kind, self.map, offset, *values)
+    def put(self, offset: int, value: int, kind: Any = ctypes.c_uint64) -> None:
+        """In one store: struct.pack_into would show the other side a zero first."""
+        kind.from_buffer(self.map, offset).value = value
 
-    def get(self, offset: int, kind: str = "<Q") -> int:
-        return struct.unpack_from(kind, self.map, offset)[0]
+    def get(self, offset: int, kind: Any = ctypes.c_uint64) -> int:
+        return int(kind.from_buffer(self.map, offset).value)
 
     @property
     def durable(self) -> int:
@@ -105,7 +108,7 @@ class Ring:
 
     @property
     def state(self) -> int:
-        return self.get(STATE, "<I")
+        return self.get(STATE, ctypes.c_uint32)
 
     def durable_rows(self) -> int:
         durable = self.durable
@@ -125,7 +128,7 @@ class Ring:
         for index, byte in enumerate(record):
             self.map[self.header_bytes + (self.position + index) % DATA_BYTES] = byte
         self.position += len(record) if moved is None else moved
-        self.put(WRITE, "<Q", self.position & 0xFFFFFFFFFFFFFFFF)
+        self.put(WRITE, self.position & 0xFFFFFFFFFFFFFFFF)
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self.file, size)

@@ -2,6 +2,7 @@
 was wrong, keeps it aside, and every row of a healthy ring is recorded once."""
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import socket
@@ -215,10 +216,10 @@ RECORDS: dict[str, Deed] = {
 
 POSITIONS: dict[str, Deed] = {
     "backwards": lambda ring: ring.publish_raw(b"", -40),
-    "to the beginning": lambda ring: ring.put(WRITE, "<Q", 0),
+    "to the beginning": lambda ring: ring.put(WRITE, 0),
     "beyond the ring": lambda ring: ring.publish_raw(b"", DATA_BYTES + 8),
-    "wild": lambda ring: ring.put(WRITE, "<Q", 0x123456789ABCDEF0),
-    "to the end of all numbers": lambda ring: ring.put(WRITE, "<Q", 0xFFFFFFFFFFFFFFF8),
+    "wild": lambda ring: ring.put(WRITE, 0x123456789ABCDEF0),
+    "to the end of all numbers": lambda ring: ring.put(WRITE, 0xFFFFFFFFFFFFFFF8),
     "between records": lambda ring: ring.publish_raw(b"", 4),
     "between bytes of a word": lambda ring: ring.publish_raw(b"", 1),
 }
@@ -266,12 +267,12 @@ def test_a_durable_position_that_is_not_ours_does_no_harm(position: int, writer:
     for n in range(50):
         bad.publish(n)
     writer.settle(bad)
-    bad.put(DURABLE, "<Q", position)
+    bad.put(DURABLE, position)
     for n in range(50, 60):
         bad.publish(n)
     assert wait_until(lambda: bad.durable == bad.position, 20)
     writer.process.kill()
-    bad.put(DURABLE, "<Q", position)
+    bad.put(DURABLE, position)
     writer.start()
     if position in (0, 40):
         writer.settle(bad)
@@ -299,7 +300,7 @@ def test_names_that_shrink_or_grow_beyond_their_room_set_the_ring_aside(count: i
     writer.start()
     bad.publish(0)
     writer.settle(bad)
-    bad.put(bad.names_offset, "<I", count)
+    bad.put(bad.names_offset, count, ctypes.c_uint32)
     bad.publish(1)
     writer.expect_line("ring set aside: corrupt", "name", bad.path)
     assert bad.aside.exists()
@@ -358,7 +359,7 @@ def test_a_file_that_is_cut_while_it_is_mapped_sets_its_ring_aside(size: int | s
         while cut >= bad.header_bytes and bad.path.exists() and bad.has_room() and bad.position % DATA_BYTES + 200 < cut - bad.header_bytes:
             bad.publish(n, b"x" * 20)
             n += 1
-        bad.put(WRITE, "<Q", bad.position + 256)
+        bad.put(WRITE, bad.position + 256)
     writer.expect_line("ring set aside", bad.path)
     assert bad.aside.exists()
     # What was durable is there, and of the rest as much as was taken before the cut.

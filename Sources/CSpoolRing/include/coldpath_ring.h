@@ -430,7 +430,11 @@ __attribute__((unused)) static const char *spool_ring_complaint(
     if (names_bytes < 64 || names_bytes > SPOOL_RING_MAX_NAMES_BYTES) return "the room for names must be 64 bytes to 16 MiB";
     if (table_count == 0 || table_count > SPOOL_RING_MAX_TABLES) return "a ring has 1 to 64 tables";
     for (uint32_t t = 0; t < table_count; t++) {
-        if (strlen(tables[t].name) > 64 || tables[t].row_bytes > SPOOL_RING_MAX_ROW_BYTES) return "a table's name or row is too long";
+        // What the writer would set the ring aside for is said here, where somebody sees it.
+        if (strlen(tables[t].name) == 0 || strlen(tables[t].name) > 64) return "a table's name must have 1 to 64 characters";
+        if (tables[t].row_bytes == 0 || tables[t].row_bytes > SPOOL_RING_MAX_ROW_BYTES) return "a table's row must have 1 to 65536 bytes";
+        for (uint32_t other = 0; other < t; other++)
+            if (strcmp(tables[other].name, tables[t].name) == 0) return "a table is declared twice";
         if (tables[t].column_count == 0 || tables[t].column_count > SPOOL_RING_MAX_COLUMNS) return "a table has 1 to 1024 columns";
         for (uint32_t c = 0; c < tables[t].column_count; c++)
             if (strlen(tables[t].columns[c].name) > 255 || strlen(tables[t].columns[c].type) > 65535) return "a column's name or type is too long";
