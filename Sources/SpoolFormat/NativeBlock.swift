@@ -240,6 +240,14 @@ public struct NativeColumn {
         }
     }
 
+    /// Whether a value is a float that is infinite or not a number.
+    func isNotFinite(_ element: Int) -> Bool {
+        switch type.scalar {
+        case .float32, .float64: !double(element).isFinite
+        default: false
+        }
+    }
+
     /// Whether ``text(_:)`` is a JSON number or literal as it stands; all else wants quotes.
     public var isBareInJSON: Bool {
         switch type.scalar {

@@ -1,6 +1,6 @@
 /// Rows of a decoded block as text.
 public enum RowText {
-    /// One JSON object, in the form that `spool-writer` reads, with `spool_writer` and `spool_seq` added.
+    /// One JSON object, in the form that `spool-writer` reads (but for floats that are infinite or no number, which are null), with `spool_writer` and `spool_seq` added.
     public static func json(_ block: NativeBlock, row: Int, table: String) -> String {
         var text = "{\"table\":\(quoted(table))"
         for column in block.columns {
@@ -22,7 +22,11 @@ public enum RowText {
 
     private static func json(_ column: NativeColumn, _ row: Int) -> String {
         if column.isNull(row) { return "null" }
-        let values = column.elements(row).map { column.isBareInJSON ? column.text($0) : quoted(column.text($0)) }
+        let values = column.elements(row).map { element in
+            // JSON has no word for what is not a number: null, as ClickHouse itself writes it.
+            if column.isNotFinite(element) { return "null" }
+            return column.isBareInJSON ? column.text(element) : quoted(column.text(element))
+        }
         return column.type.shape == .array ? "[\(values.joined(separator: ","))]" : values[0]
     }
 

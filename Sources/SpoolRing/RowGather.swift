@@ -192,6 +192,7 @@ public struct RowGather {
     private mutating func takeTexts(
         _ column: ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>, _ nulls: UnsafePointer<UInt8>?
     ) -> Bool {
+        let rows = self.rows
         var total = 0
         for index in 0..<rows.count {
             let slot = rows.row(index).loadUnaligned(fromByteOffset: column.offset, as: UInt64.self)
@@ -218,6 +219,8 @@ public struct RowGather {
     private mutating func takeNames(
         _ column: ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>, _ nulls: UnsafePointer<UInt8>?
     ) -> Bool {
+        let rows = self.rows
+        let names = self.names
         let known = UInt32(names.count)
         let cells = UnsafeRawPointer(names.cells.base)
         let table = UnsafeRawPointer(names.table.base)
@@ -262,6 +265,8 @@ public struct RowGather {
     private mutating func takeNameIndices(
         _ column: inout ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>, _ out: UnsafeMutableRawPointer
     ) -> Bool {
+        let rows = self.rows
+        let names = self.names
         let known = UInt32(names.count)
         if column.indices.count < names.count * 8 { column.indices.appendZeros(names.count * 8 - column.indices.count) }
         let indices = column.indices.base
@@ -371,6 +376,7 @@ public struct RowGather {
     // MARK: Arrays
 
     private mutating func takeArrays(_ column: ColumnPlan, _ lane: UnsafeMutablePointer<ColumnLane>) -> Bool {
+        let rows = self.rows
         let width = lane.pointee.width
         var total = 0
         for index in 0..<rows.count {

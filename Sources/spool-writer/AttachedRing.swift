@@ -171,12 +171,13 @@ final class AttachedRing {
         let most = file.header.maxRecordBytes
         let tableCount = file.tables.count
         let copy = UnsafeRawPointer(memory.copy.base)
+        let (offsets, counts, leastBytes) = (memory.offsets, memory.counts, memory.leastBytes)
         var offset = 0
         while offset < count {
             let word = copy.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
             let bytes = Int(word & 0xFFFF_FFFF)
             let table = Int(word >> 32)
-            guard _fastPath(table < tableCount && bytes & 7 == 0 && bytes <= most && bytes >= memory.leastBytes[min(table, tableCount - 1)])
+            guard _fastPath(table < tableCount && bytes & 7 == 0 && bytes <= most && bytes >= leastBytes[min(table, tableCount - 1)])
             else { return (offset, .corrupt("at \(base + UInt64(offset)): a record of \(bytes) bytes for table \(table & 0xFFFF)")) }
             if offset + bytes > count {
                 guard bytes <= available - offset else {
@@ -184,9 +185,9 @@ final class AttachedRing {
                 }
                 break
             }
-            let place = memory.counts[table]
-            memory.offsets[table][place] = UInt32(truncatingIfNeeded: offset &+ 8)
-            memory.counts[table] = place &+ 1
+            let place = counts[table]
+            offsets[table][place] = UInt32(truncatingIfNeeded: offset &+ 8)
+            counts[table] = place &+ 1
             offset += bytes
         }
         return (offset, nil)

@@ -65,12 +65,12 @@ import Testing
         #expect(decimalText(-nines, scale: 38) == "-0." + String(repeating: "9", count: 38))
     }
 
-    private func block(_ name: String) throws -> NativeBlock {
+    private func block(_ name: String, levels: [Double] = [0.5, -2]) throws -> NativeBlock {
         let builder = try BlockBuilder(schema: Samples.mixed, writer: "w1") { _ in [] }
         let time = Cell.integer(Int128(Samples.time) + 7)
         #expect(
             builder.append(row: [
-                time, .text(name), .integer(-15_000_000_000), .array([.double(0.5), .double(-2)]), .integer(2), .text("a\"c"),
+                time, .text(name), .integer(-15_000_000_000), .array(levels.map { .double($0) }), .integer(2), .text("a\"c"),
             ]) == .finished)
         #expect(builder.append(row: [time, .text(""), .null, .array([]), .integer(1), .null]) == .finished)
         var buffer = RawBuffer(capacity: 16)
@@ -90,6 +90,12 @@ import Testing
             RowText.json(block, row: 1, table: "mixed")
                 == #"{"table":"mixed","ts":"2026-01-02T03:04:05.000000007Z","name":"","size":null,"levels":[],"side":"buy","tag":null,"spool_writer":"w1","spool_seq":4}"#
         )
+    }
+
+    @Test("floats that rings may carry and JSON cannot say are null")
+    func notFinite() throws {
+        let json = RowText.json(try block("", levels: [.nan, -.infinity, 1]), row: 0, table: "mixed")
+        #expect(json.contains(#""levels":[null,null,1.0],"#), "\(json)")
     }
 
     @Test("a row as CSV quotes commas, quotes and line ends, and nothing else")
