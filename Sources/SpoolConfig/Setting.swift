@@ -69,7 +69,9 @@ public struct Setting: Sendable {
         Setting(
             "writer.rings", .path, nil, "directory of the shared-memory rings, best below /run or /dev/shm; none is drained without it"),
         Setting("writer.ring_users", .list, "", "users, by name or number, whose rings are taken beside the writer's own and root's"),
-        Setting("writer.ring_poll", .duration(1_000_000...1_000_000_000), "5ms", "how often rings are looked at"),
+        Setting(
+            "writer.ring_poll", .duration(1_000_000...1_000_000_000), "10ms",
+            "how often rings are looked at; small rings more often, so that a burst finds room"),
         Setting("writer.ring_idle_poll", .duration(1_000_000...1_000_000_000), "20ms", "the same once they have been silent for a second"),
         Setting("writer.checkpoints", .path, nil, "the loader's checkpoints, if they can be read here: producers then see what is loaded"),
         Setting("writer.wait", .choice(["sleep", "busy"]), "sleep", "busy never sleeps: a core for a millisecond less delay"),

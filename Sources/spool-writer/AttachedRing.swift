@@ -5,7 +5,7 @@ import SpoolRing
 /// Memory that all rings are drained through: records are copied here before anybody looks at them.
 final class DrainMemory {
     /// Bytes copied at a time: what is gathered from them next should still be in the processor's cache.
-    static let copyBytes = 256 << 10
+    static let copyBytes = 24 << 10
     /// Least bytes of a record: its word and a row of at least one byte.
     private static let leastRecordBytes = 16
 

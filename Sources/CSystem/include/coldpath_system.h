@@ -17,6 +17,14 @@ uint32_t cp_crc32c_portable(uint32_t crc, const void *bytes, size_t count);
 // XXH32 with seed 0, the checksum of LZ4 frames, by libxxhash: five times as fast as the one inside liblz4 1.9.4.
 uint32_t cp_xxh32(const void *bytes, size_t count);
 
+// The same, piece by piece.
+typedef struct cp_xxh32_state {
+    uint64_t words[8];
+} cp_xxh32_state;
+void cp_xxh32_begin(cp_xxh32_state *state);
+void cp_xxh32_add(cp_xxh32_state *state, const void *bytes, size_t count);
+uint32_t cp_xxh32_end(const cp_xxh32_state *state);
+
 // Which of the sixteen bytes at `text` are not decimal digits: bit i for byte i.
 static inline uint32_t cp_not_digits(const uint8_t *text) {
 #if defined(__SSE2__)
