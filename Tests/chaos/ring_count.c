@@ -52,6 +52,29 @@ static text *take_texts(size_t rows) {
     return all;
 }
 
+#define NUMBER(type, from, i) ({ type value; memcpy(&value, (from) + (i) * sizeof value, sizeof value); value; })
+
+// LowCardinality(String): each different text once, and an index a row.
+static text *take_names(size_t rows) {
+    uint64_t version = NUMBER(uint64_t, take(8), 0), flags = NUMBER(uint64_t, take(8), 0);
+    if (version != 1 || flags < 0x600 || flags > 0x602) die("an unknown dictionary");
+    uint64_t keys = NUMBER(uint64_t, take(8), 0);
+    if (keys > size) die("too many keys");
+    text *names = take_texts(keys);
+    if (NUMBER(uint64_t, take(8), 0) != rows) die("a dictionary for another number of rows");
+    size_t width = (size_t)1 << (flags & 3);
+    const unsigned char *indices = take(rows * width);
+    text *all = (text *)malloc(rows * sizeof(text));
+    for (size_t i = 0; i < rows; i++) {
+        uint32_t index = 0;
+        memcpy(&index, indices + i * width, width);
+        if (index >= keys) die("an index beyond the dictionary");
+        all[i] = names[index];
+    }
+    free(names);
+    return all;
+}
+
 static void expect(const char *name, const char *type) {
     text found = take_text(), found_type = take_text();
     if (found.count != strlen(name) || memcmp(found.bytes, name, found.count) != 0) die(name);
@@ -83,8 +106,6 @@ static void complain(const char *what, row_key key) {
     if (wrong++ < 20) fprintf(stderr, "%s: producer %u life %u n %llu\n", what, key.producer, key.life, (unsigned long long)key.n);
 }
 
-#define NUMBER(type, from, i) ({ type value; memcpy(&value, (from) + (i) * sizeof value, sizeof value); value; })
-
 static uint64_t count_block(uint32_t own, uint64_t sequence) {
     size_t columns = varint(), rows = varint();
     if (columns != (own == 1 ? 10 : 9)) die("another number of columns");
@@ -96,8 +117,8 @@ static uint64_t count_block(uint32_t own, uint64_t sequence) {
     const unsigned char *life = take(rows * 4);
     expect("n", "UInt64");
     const unsigned char *n = take(rows * 8);
-    expect("kind", "String");
-    text *kinds = take_texts(rows);
+    expect("kind", "LowCardinality(String)");
+    text *kinds = take_names(rows);
     expect("note", "String");
     text *notes = take_texts(rows);
     expect("check", "UInt64");
@@ -108,8 +129,8 @@ static uint64_t count_block(uint32_t own, uint64_t sequence) {
         ends = take(rows * 8);
         levels = take(NUMBER(uint64_t, ends, rows - 1) * 4);
     }
-    expect("spool_writer", "String");
-    free(take_texts(rows));
+    expect("spool_writer", "LowCardinality(String)");
+    free(take_names(rows));
     expect("spool_seq", "UInt64");
     const unsigned char *sequences = take(rows * 8);
     for (size_t i = 0; i < rows; i++) {

@@ -366,19 +366,26 @@ def test_a_file_that_is_cut_while_it_is_mapped_sets_its_ring_aside(size: int | s
     writer.finish(lambda found: found == list(range(len(found))) and durable <= len(found) <= n)
 
 
+def copy(path: Path, to: Path) -> None:
+    """Under its name at once: half a copy is something else."""
+    hidden = to.with_name(".copy")
+    shutil.copyfile(path, hidden)
+    hidden.rename(to)
+
+
 def test_a_ring_copied_under_another_name_is_not_recorded_twice(writer: RingWriter) -> None:
     ring = writer.ring()
     writer.start()
     for n in range(50):
         ring.publish(n)
-    shutil.copyfile(ring.path, writer.rings / "copy.ring")
+    copy(ring.path, writer.rings / "copy.ring")
     writer.expect_line("ring set aside: not a ring: it is a copy", writer.rings / "copy.ring")
     writer.settle(ring)
     writer.process.kill()
     for n in range(50, 60):
         ring.publish(n)
     # Seen before the true one.
-    shutil.copyfile(ring.path, writer.rings / "a.ring")
+    copy(ring.path, writer.rings / "a.ring")
     writer.start()
     writer.expect_line("ring set aside: not a ring: it is a copy", writer.rings / "a.ring")
     writer.settle(ring)
