@@ -44,7 +44,7 @@ public struct NameDictionary {
             let found = slots[slot]
             if found == 0 { break }
             let (cell, cellLength) = text(found - 1)
-            if cellLength == length, memcmp(cell, bytes, length) == 0 { return found - 1 }
+            if cellLength == length, Self.areSame(cell, bytes, length) { return found - 1 }
             slot = (slot &+ 1) & slotMask
         }
         return insert(bytes, length, at: slot)
@@ -120,6 +120,18 @@ public struct NameDictionary {
             while slots[slot] != 0 { slot = (slot &+ 1) & slotMask }
             slots[slot] = index + 1
         }
+    }
+
+    /// Whether two texts of one length are the same; names are short, so mostly two overlapping looks at each.
+    @inline(__always)
+    private static func areSame(_ one: UnsafeRawPointer, _ two: UnsafeRawPointer, _ count: Int) -> Bool {
+        @inline(__always) func differ<Word: FixedWidthInteger & BitwiseCopyable>(_: Word.Type, _ offset: Int) -> Word {
+            one.loadUnaligned(fromByteOffset: offset, as: Word.self) ^ two.loadUnaligned(fromByteOffset: offset, as: Word.self)
+        }
+        if count > 16 { return memcmp(one, two, count) == 0 }
+        if count >= 8 { return differ(UInt64.self, 0) | differ(UInt64.self, count &- 8) == 0 }
+        if count >= 4 { return differ(UInt32.self, 0) | differ(UInt32.self, count &- 4) == 0 }
+        return differ(UInt8.self, 0) | differ(UInt8.self, count / 2) | differ(UInt8.self, count &- 1) == 0
     }
 
     /// Eight bytes at a time, each multiplied into the hash and folded.
