@@ -2,6 +2,7 @@
 #include "coldpath_system.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static __thread sigjmp_buf way_out;
 static __thread volatile sig_atomic_t is_guarded;
@@ -67,6 +69,11 @@ void *cp_map_ring(int descriptor, size_t header, size_t data) {
 }
 
 void cp_unmap_ring(void *base, size_t header, size_t data) { munmap(base, header + 2 * data); }
+
+int cp_lock_byte(int descriptor) {
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    return fcntl(descriptor, F_OFD_SETLK, &range) == 0 ? 0 : errno;
+}
 
 int cp_pin_thread(int processor) {
     if (processor < 0 || processor >= CPU_SETSIZE) return EINVAL;

@@ -109,6 +109,13 @@ public final class RingFile {
         try guarded(cp_guarded_copy(target, base + header.namesOffset + offset, count))
     }
 
+    /// Makes this process the one that drains the ring, whatever became of its directory's lock.
+    ///
+    /// - Throws: `.unavailable` while another writer does.
+    public func claim() throws(RingDefect) {
+        guard cp_lock_byte(descriptor) == 0 else { throw .unavailable("another writer drains it") }
+    }
+
     /// Whether nobody can publish any more: the producer has closed the ring or is gone. From the first yes on the lock is ours.
     public func isAbandoned() -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
 

@@ -7,6 +7,8 @@ public enum RingDefect: Error, Equatable, CustomStringConvertible {
     case notARing(String)
     /// Its owner broke a rule of `docs/ring.md` while it was in use. Rows before that are good.
     case corrupt(String)
+    /// One of its tables does not fit the schemas. It may fit those of another writer, so nothing is done to it.
+    case unfit(String)
     /// The file became shorter while it was mapped.
     case cut
     /// Nothing is wrong with it: this process cannot take it now, for want of descriptors or memory. It may be tried again.
@@ -16,6 +18,7 @@ public enum RingDefect: Error, Equatable, CustomStringConvertible {
         switch self {
         case .notARing(let why): "not a ring: \(why)"
         case .corrupt(let why): "corrupt: \(why)"
+        case .unfit(let why): why
         case .cut: "the file was cut while it was in use"
         case .unavailable(let why): why
         }

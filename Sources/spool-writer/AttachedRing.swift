@@ -1,4 +1,5 @@
 import CSpoolRing
+import Logging
 import SpoolFormat
 import SpoolRing
 
@@ -46,16 +47,16 @@ final class DrainMemory {
 
 /// A ring that is drained: how far its bytes are taken, and what becomes of each declared table's rows.
 final class AttachedRing {
-    private enum Binding {
-        case taken(TableRecorder, RowPlan)
-        case refused(String)
+    private struct Binding {
+        let table: TableRecorder
+        let plan: RowPlan
     }
 
     let file: RingFile
     let source: Source
     private let names = NameTable()
     private let bindings: [Binding]
-    private let refusals: RefusalLog
+    private var refusals: RefusalLog
     /// Refused rows, and the position up to which they are counted: those that a writer before us counted are not counted again.
     private var refused: (rows: UInt64, before: UInt64)
     private var publishedRefused: UInt64
@@ -70,7 +71,10 @@ final class AttachedRing {
     var isStuck = false
 
     /// Takes a ring over, where the spool and the ring itself say that it was left.
-    init(_ file: RingFile, recorder: Recorder, refusals: RefusalLog) throws(RingDefect) {
+    ///
+    /// - Throws: `.unfit` if a table does not fit the schemas; nothing is changed then.
+    init(_ file: RingFile, recorder: Recorder, log: Logger) throws(RingDefect) {
+        bindings = try Self.bind(file, recorder)
         let durable = try file.durablePosition()
         let write = try file.writePosition()
         guard durable <= write, write - durable <= UInt64(file.header.dataBytes), durable % 8 == 0, write % 8 == 0 else {
@@ -82,7 +86,7 @@ final class AttachedRing {
         }
         self.file = file
         self.source = source
-        self.refusals = refusals
+        refusals = RefusalLog(log: log, ring: file.path)
         publishedDurable = durable
         publishedLoaded = try file.loadedPosition()
         refused = (try file.refusedRows(), try file.refusedPosition())
@@ -90,30 +94,29 @@ final class AttachedRing {
             throw .corrupt("refused rows are counted up to \(refused.before), it is written up to \(write)")
         }
         publishedRefused = refused.rows
-        bindings = file.tables.map { Self.bind($0, recorder) }
+        try file.setTableStates(file.tables.map { _ in SPOOL_TABLE_TAKEN })
+        try file.setState(SPOOL_RING_ATTACHED)
     }
 
-    private static func bind(_ declared: DeclaredTable, _ recorder: Recorder) -> Binding {
-        switch recorder.table(named: declared.name) {
-        case .failure(let refusal): return .refused(refusal.reason)
-        case .success(let table):
+    /// Finds a table for each declaration, or tells the producer which has none.
+    private static func bind(_ file: RingFile, _ recorder: Recorder) throws(RingDefect) -> [Binding] {
+        var bindings: [Binding] = []
+        var states: [spool_table_state] = []
+        var reasons: [String] = []
+        for declared in file.tables {
             do {
-                return .taken(table, try RowPlan(declared, schema: table.schema))
+                let table = try recorder.table(named: declared.name).get()
+                bindings.append(Binding(table: table, plan: try RowPlan(declared, schema: table.schema)))
+                states.append(SPOOL_TABLE_TAKEN)
             } catch {
-                return .refused(error.description)
+                reasons.append("table \(declared.name): \((error as? Refusal)?.reason ?? "\(error)")")
+                states.append(SPOOL_TABLE_REFUSED)
             }
         }
-    }
-
-    /// Tells the producer what becomes of its rows.
-    ///
-    /// - Returns: what is refused, for people.
-    func announce() throws(RingDefect) -> [String] {
-        try file.setTableStates(bindings.map { if case .taken = $0 { SPOOL_TABLE_TAKEN } else { SPOOL_TABLE_REFUSED } })
-        try file.setState(SPOOL_RING_ATTACHED)
-        return zip(file.tables, bindings).compactMap { table, binding in
-            if case .refused(let why) = binding { "rows of table \(table.name) are refused: \(why)" } else { nil }
-        }
+        guard !reasons.isEmpty else { return bindings }
+        try file.setTableStates(states)
+        try file.setState(SPOOL_RING_HELD)
+        throw .unfit(reasons.joined(separator: "; "))
     }
 
     /// Bytes that are taken and not durable: the producer cannot use them again.
@@ -198,17 +201,11 @@ final class AttachedRing {
         var dropped: UInt64 = 0
         for index in file.tables.indices where memory.counts[index] > 0 {
             var rows = RingRows(base: memory.copy.base, offsets: memory.offsets[index], count: memory.counts[index])
-            switch bindings[index] {
-            case .refused(let why):
-                for row in 0..<rows.count {
-                    dropped += refuse(base + UInt64(rows.record(row).start), Refusal(why, table: file.tables[index].name))
-                }
-            case .taken(let table, let plan):
-                rows = rows.dropFirst(alreadyTaken(rows, table, base))
-                let offered = rows
-                table.append(offered, plan: plan, names: names, origin: origin) { row, refusal in
-                    dropped += refuse(base + UInt64(offered.record(row).start), refusal)
-                }
+            let table = bindings[index].table
+            rows = rows.dropFirst(alreadyTaken(rows, table, base))
+            let offered = rows
+            table.append(offered, plan: bindings[index].plan, names: names, origin: origin) { row, refusal in
+                dropped += refuse(base + UInt64(offered.record(row).start), refusal)
             }
         }
         // It was read from the ring, where its producer may have put any number.
@@ -228,8 +225,15 @@ final class AttachedRing {
     /// - Returns: 1, or 0 if it was counted before.
     private func refuse(_ position: UInt64, _ refusal: Refusal) -> UInt64 {
         guard position >= refused.before else { return 0 }
-        refusals.note(refusal, ring: file, position: position)
+        refusals.note(refusal, position: position)
         return 1
+    }
+
+    /// Says now and then how many rows were refused without a line of their own, and how many found the ring full.
+    func report(monotonic: Int64, isLast: Bool = false) throws(RingDefect) {
+        refusals.tick(monotonic: monotonic, isLast: isLast)
+        let full = try file.tables.indices.map { index throws(RingDefect) in try file.fullRows(table: index) }
+        refusals.noteFull(zip(file.tables, full).map { ($0.name, $1) }, monotonic: monotonic, isLast: isLast)
     }
 
     // MARK: Telling the producer

@@ -13,8 +13,8 @@ enum RingRefusal {
         }
     }
 
-    static func time(_ time: Int64, field: String) -> Refusal {
-        Refusal("\(time) ns is outside \(EventTime.rangeText)", field: field)
+    static func time(_ time: Int64, table: String, field: String) -> Refusal {
+        Refusal("\(time) ns is outside \(EventTime.rangeText)", table: table, field: field)
     }
 
     private static func reason(_ type: ColumnType) -> String {

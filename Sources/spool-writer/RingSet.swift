@@ -30,7 +30,6 @@ final class RingSet {
     private let owners: Set<UInt32>
     private let lock: File
     private let memory = DrainMemory()
-    private let refusals: RefusalLog
     private let loaded: LoadedPositions?
     private let poll: Int64
     private let idlePoll: Int64
@@ -63,13 +62,8 @@ final class RingSet {
         idlePoll = max(poll, configuration.duration("writer.ring_idle_poll"))
         most = min(Self.maxRings, max(1, openFilesLimit() / 2))
         owners = try RingOwners.users(configuration.list("writer.ring_users"))
-        refusals = RefusalLog(log: log)
         loaded = configuration.text("writer.checkpoints").map { LoadedPositions(checkpoints: $0, recorder: recorder) }
-        if !Directory.exists(directory) {
-            try Directory.create(directory)
-            // Producers of the same group make their rings here, and what they make belongs to the group.
-            chmod(directory, 0o2770)
-        }
+        if !Directory.exists(directory) { try Self.makeDirectory(directory) }
         lock = try File.openForWriting("\(directory)/.writer.lock")
         guard try lock.lock() else {
             throw ConfigFailure(description: "\(directory)/.writer.lock: another writer drains these rings; one at a time can")
@@ -77,6 +71,12 @@ final class RingSet {
         watch = cp_watch_open()
         if watch >= 0 { _ = cp_watch_add(watch, directory) }
         scan(monotonic: Clock.monotonic())
+    }
+
+    private static func makeDirectory(_ path: String) throws(IOFailure) {
+        try Directory.create(path)
+        // Producers of the same group make their rings here, and what they make belongs to the group.
+        chmod(path, 0o2770)
     }
 
     deinit { if watch >= 0 { close(watch) } }
@@ -109,7 +109,6 @@ final class RingSet {
     ///
     /// - Returns: bytes taken.
     func drain(monotonic: Int64) -> Int {
-        refusals.tick(monotonic: monotonic)
         if monotonic >= scanAt { scan(monotonic: monotonic) }
         var taken = 0
         hasMore = false
@@ -158,12 +157,15 @@ final class RingSet {
         scanAt = monotonic + Self.scanEvery
         removeDead()
         noticeLost()
+        report(monotonic: monotonic, isLast: false)
         publishLoaded()
         let names: [String]
         do {
             names = try Directory.list(directory).filter { $0.hasSuffix(Self.suffix) }
         } catch {
             log.error("cannot look for rings: \(error)")
+            // Removed under our feet: producers find it again, and each ring has a lock of its own.
+            if !Directory.exists(directory) { try? Self.makeDirectory(directory) }
             return
         }
         let known = Set(rings.map(\.file.path))
@@ -190,8 +192,8 @@ final class RingSet {
             guard name == file.header.fileName else {
                 throw RingDefect.notARing("it is a copy, or was renamed: it was made as \(file.header.fileName)")
             }
-            let ring = try AttachedRing(file, recorder: recorder, refusals: refusals)
-            let problems = try ring.announce()
+            try file.claim()
+            let ring = try AttachedRing(file, recorder: recorder, log: log)
             waiting.remove(name)
             loaded?.begin(ring)
             rings.append(ring)
@@ -199,13 +201,29 @@ final class RingSet {
             log.notice(
                 "ring attached: \(file.header.dataBytes >> 10) KiB, tables \(file.tables.map(\.name).joined(separator: ", "))",
                 metadata: ["ring": "\(path)", "position": "\(ring.source.position)"])
-            for problem in problems { log.error("\(problem)", metadata: ["ring": "\(path)"]) }
+        } catch .unfit(let why) {
+            ignored[name] = Self.inode(of: path) ?? 0
+            log.error(
+                "ring held: \(why). No row is taken from it and none is lost: start the writer with schemas that fit, or end its producer",
+                metadata: ["ring": "\(path)"])
         } catch .unavailable(let why) {
             guard waiting.insert(name).inserted else { return }
             log.error("ring waits: \(why); it is tried again every second", metadata: ["ring": "\(printable(path))"])
         } catch {
             putAside(path, error)
         }
+    }
+
+    /// Tells people what of the rings is not recorded. Call with `isLast` when nobody will after this.
+    func report(monotonic: Int64, isLast: Bool) {
+        for ring in rings {
+            do throws(RingDefect) {
+                try ring.report(monotonic: monotonic, isLast: isLast)
+            } catch {
+                setAside(ring, error)
+            }
+        }
+        rings.removeAll(where: \.isAbandoned)
     }
 
     /// Rings whose names lead to them no more. Their rows are taken as long as both sides have them mapped.
@@ -227,6 +245,7 @@ final class RingSet {
             do throws(RingDefect) {
                 guard ring.file.isAbandoned(), try ring.isDrained() else { continue }
                 try ring.publishDurable()
+                try ring.report(monotonic: Clock.monotonic(), isLast: true)
             } catch {
                 setAside(ring, error)
                 continue

@@ -168,6 +168,7 @@ final class SocketServer {
         _ = rings?.drain(monotonic: Clock.monotonic())
         try recorder.finish()
         rings?.publish()
+        rings?.report(monotonic: Clock.monotonic(), isLast: true)
         let deadline = Clock.monotonic() + Self.stopGrace
         repeat {
             for connection in connections {

@@ -88,7 +88,10 @@ extension SpoolWriter {
                 log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)\(drained)")
                 notifySupervisor("READY=1")
                 try server.run()
-                log.notice("stopped: everything is durable")
+                let open = rings.map(\.count) ?? 0
+                log.notice(
+                    "stopped: all that was taken is durable\(open > 0 ? "; \(open) rings stay, and what is published from now on waits in them" : "")"
+                )
             }
         }
     }

@@ -171,7 +171,7 @@ final class TableRecorder {
     /// - Returns: the times that it takes.
     private func open(_ time: Int64) throws(Refusal) -> (from: Int64, to: Int64) {
         guard time >= EventTime.earliest, time <= EventTime.latest else {
-            throw RingRefusal.time(time, field: schema.columns[schema.eventTimeColumn].name)
+            throw RingRefusal.time(time, table: schema.table, field: schema.columns[schema.eventTimeColumn].name)
         }
         if !builder.takes(time) {
             if let target = try otherBuilder(for: time) {

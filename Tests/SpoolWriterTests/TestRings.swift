@@ -62,6 +62,11 @@ final class TestRings {
     /// Another table of plain rows.
     static func schema(_ table: String) -> String { TestSpool.ticks.replacing("TABLE ticks", with: "TABLE \(table)") }
 
+    /// What the next writer's schemas have beside the others.
+    func addSchema(_ table: String) throws {
+        try TextFile.replace("\(spool.schemaPath)/0099_\(table).sql", with: Self.schema(table))
+    }
+
     static func declaration(_ table: String) -> DeclaredTable {
         DeclaredTable(name: table, fingerprint: 0, rowBytes: ticks.rowBytes, columns: ticks.columns)
     }

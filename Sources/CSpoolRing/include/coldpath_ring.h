@@ -99,13 +99,14 @@ typedef struct spool_ring_consumer_page {
 enum spool_ring_state {
     SPOOL_RING_WAITING = 0,  // no writer has seen it yet
     SPOOL_RING_ATTACHED = 1, // a writer drains it
-    SPOOL_RING_SET_ASIDE = 2 // a writer found it corrupt: nothing more is taken from it
+    SPOOL_RING_SET_ASIDE = 2, // a writer found it corrupt: nothing more is taken from it
+    SPOOL_RING_HELD = 3 // a table does not fit the writer's schemas: nothing is taken and nothing lost, until another writer can
 };
 
 enum spool_table_state {
     SPOOL_TABLE_UNSEEN = 0,
     SPOOL_TABLE_TAKEN = 1,  // rows are recorded
-    SPOOL_TABLE_REFUSED = 2 // the declaration does not fit the schemas: rows are refused, and the writer's log says why
+    SPOOL_TABLE_REFUSED = 2 // the declaration does not fit the schemas: the ring is held, and the writer's log says why
 };
 
 // How a column lies in a row's fixed part.

@@ -75,6 +75,10 @@ int cp_guarded_load32(uint32_t *to, const uint32_t *from);
 void *cp_map_ring(int descriptor, size_t header, size_t data);
 void cp_unmap_ring(void *base, size_t header, size_t data);
 
+// Locks the file's first byte against every other process that does the same, for as long as this descriptor is open; flock(2) locks
+// are another kind and do not meet it. 0 or errno.
+int cp_lock_byte(int descriptor);
+
 // Binds the calling thread to one processor. 0 or errno.
 int cp_pin_thread(int processor);
 

@@ -116,7 +116,7 @@ static PyObject *ring_path(PyObject *o, void *unused) { return PyUnicode_DecodeF
 static PyObject *ring_closed(PyObject *o, void *unused) { return PyBool_FromLong(!((Ring *)o)->is_open); }
 static PyObject *ring_tables(PyObject *o, void *unused) { return Py_NewRef(((Ring *)o)->tables); }
 static PyObject *ring_state(PyObject *o, void *unused) {
-    static const char *names[] = {"waiting", "attached", "set aside"};
+    static const char *names[] = {"waiting", "attached", "set aside", "held"};
     if (!check_usable((Ring *)o)) return NULL;
     unsigned state = (unsigned)spool_ring_state_now(&((Ring *)o)->ring);
     return PyUnicode_FromString(state < 3 ? names[state] : "unknown");
@@ -154,7 +154,7 @@ static PyGetSetDef ring_properties[] = {
     {"loaded_position", ring_loaded, NULL, "Rows before it are in ClickHouse; 0 where the writer cannot see the checkpoints.", NULL},
     {"refused_rows", ring_refused_rows, NULL, "Rows that the writer refused; its log says why.", NULL},
     {"too_long_rows", ring_too_long_rows, NULL, "Rows longer than the ring takes.", NULL},
-    {"state", ring_state, NULL, "waiting, attached or set aside.", NULL},
+    {"state", ring_state, NULL, "waiting, attached, set aside or held.", NULL},
     {"path", ring_path, NULL, "The ring's file.", NULL},
     {"closed", ring_closed, NULL, "Whether the ring is closed.", NULL},
     {"tables", ring_tables, NULL, "The tables it was opened with.", NULL},
