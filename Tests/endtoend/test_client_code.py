@@ -136,7 +136,7 @@ def test_the_commands_of_the_document_record_a_row(tmp_path: Path) -> None:
     # Nobody makes anything durable here, and so the waits are for nothing.
     if clients.C_COMPILERS:
         c = blocks("C and C++").replace("2000)", "1)").replace("\ncc ", f"\n{clients.C_COMPILERS[0]} ")
-        assert run(c) == "published, not durable yet\n"
+        assert run(c) == "published, not durable yet, 0 refused\n"
     python = re.sub(r"(?m)^(python3 -m venv|.*pip install).*\n", "", blocks("Python")).replace("timeout=2", "timeout=0")
     assert run(python.replace("/tmp/funding/venv/bin/python", sys.executable), PYTHONPATH=str(clients.python_packages())).startswith("published, not")
     # As SwiftPM would build it, without the time that this takes.
@@ -145,7 +145,7 @@ def test_the_commands_of_the_document_record_a_row(tmp_path: Path) -> None:
     command = [part for part in clients.swift_command(sources / "main.swift", sources / "Funding.swift") if part != "-parse-as-library"]
     program = tmp_path / "swift-producer"
     clients.compiled([*command, *sorted((clients.RELEASE / "SpoolClient.build").glob("*.o")), "-o", program])
-    assert subprocess.run([program], check=True, capture_output=True, text=True).stdout == "accepted not durable yet\n"
+    assert subprocess.run([program], check=True, capture_output=True, text=True).stdout == "accepted not durable yet 0 refused\n"
 
     rings = {ring.producer: ring for ring in map(RingFile, (tmp_path / "rings").glob("*.ring"))}
     assert sorted(rings) == [*(["funding-c"] if clients.C_COMPILERS else []), "funding-python", "funding-swift"]
