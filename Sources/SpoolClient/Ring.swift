@@ -121,13 +121,15 @@ extension Ring {
         case attached
         /// A writer found it corrupt; nothing more is taken from it.
         case setAside
+        /// A table does not fit the writer's schemas: nothing is taken and nothing lost, until another writer can. See ``tableState(_:)``.
+        case held
     }
 
     public enum TableState: UInt32, Sendable {
         case unseen
         /// Rows are recorded.
         case taken
-        /// The declaration does not fit the schemas; the writer's log says why.
+        /// The declaration does not fit the schemas, so the ring is held; the writer's log says why.
         case refused
     }
 

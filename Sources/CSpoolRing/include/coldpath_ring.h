@@ -89,7 +89,7 @@ typedef struct spool_ring_consumer_page {
     char line[120];
     uint64_t taken_position;   // rows before it are in the writer's memory
     uint64_t loaded_position;  // rows before it are in ClickHouse, where the writer can see the checkpoints
-    uint64_t refused_rows;     // rows that no table could take
+    uint64_t refused_rows;     // rows with a value that does not fit its column
     uint64_t refused_position; // up to where they are counted
     uint32_t state;            // spool_ring_state
     uint32_t reserved;
