@@ -89,9 +89,8 @@ extension SpoolWriter {
                 notifySupervisor("READY=1")
                 try server.run()
                 let open = rings.map(\.count) ?? 0
-                log.notice(
-                    "stopped: all that was taken is durable\(open > 0 ? "; \(open) rings stay, and what is published from now on waits in them" : "")"
-                )
+                let waiting = "all that was taken is durable; \(open) rings stay, and what is published from now on waits in them"
+                log.notice("stopped: \(open > 0 ? waiting : "everything is durable")")
             }
         }
     }
