@@ -43,7 +43,7 @@ public final class RowPlan {
     private let nameColumns: Int
     private var memberTables: [UnsafeMutablePointer<Bool>] = []
 
-    /// Why a declaration does not fit: rows of that table are refused.
+    /// Why a declaration does not fit: the ring is held.
     public struct Mismatch: Error, Equatable, CustomStringConvertible {
         public let description: String
         /// What the producer says of itself may be long, and may pretend to be other lines of the log.

@@ -72,7 +72,7 @@ final class AttachedRing {
 
     /// Takes a ring over, where the spool and the ring itself say that it was left.
     ///
-    /// - Throws: `.unfit` if a table does not fit the schemas; nothing is changed then.
+    /// - Throws: `.unfit` if a table does not fit the schemas; the producer is told, and no position moves.
     init(_ file: RingFile, recorder: Recorder, log: Logger) throws(RingDefect) {
         bindings = try Self.bind(file, recorder)
         let durable = try file.durablePosition()
