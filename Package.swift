@@ -8,6 +8,11 @@ let strict: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
+// A release carries Swift's standard library: identical functions once, and no symbols for others to link against (half a megabyte).
+let small: [LinkerSetting] = [
+    .unsafeFlags(["-Xlinker", "--icf=safe", "-Xlinker", "--no-export-dynamic"], .when(configuration: .release))
+]
+
 let package = Package(
     name: "coldpath",
     products: [
@@ -51,7 +56,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict, linkerSettings: small),
         .executableTarget(
             name: "spool-loader",
             dependencies: [
@@ -59,7 +64,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict, linkerSettings: small),
 
         // What several test targets need: seeds, temporary directories, segments made of plain rows, producers of rings.
         .target(

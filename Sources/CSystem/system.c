@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -54,6 +55,11 @@ uint32_t cp_crc32c(uint32_t crc, const void *bytes, size_t count) {
 
 int cp_reserve(int descriptor, int64_t offset, int64_t count) {
     return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, offset, count) == 0 ? 0 : errno;
+}
+
+int cp_poll(struct pollfd *polled, size_t count, int64_t nanoseconds) {
+    struct timespec wait = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    return ppoll(polled, (nfds_t)count, &wait, NULL);
 }
 
 int cp_stop_signals(void) {

@@ -23,6 +23,8 @@ final class RingSet {
     private static let burstBytesPerSecond: Int64 = 150_000_000
     /// A directory that has had nothing for this long is looked at less often.
     private static let quietAfter: Int64 = 1_000_000_000
+    /// The first wait after a turn that took much: a thread at full speed fills a small ring within a fraction of a millisecond.
+    private static let eagerWait: Int64 = 50_000
 
     private let directory: String
     private let recorder: Recorder
@@ -44,6 +46,8 @@ final class RingSet {
     private var scanAt: Int64 = 0
     private var lastRow: Int64 = 0
     private var hasMore = false
+    /// The longest wait, from ``eagerWait`` on twice as long with each turn that takes little, until the usual one is shorter.
+    private var longestWait: Int64 = .max
     private var toldFull = false
     /// Readable when the directory changes; -1 if it cannot be watched.
     let watch: Int32
@@ -92,7 +96,7 @@ final class RingSet {
         // A thread that suddenly publishes as fast as it can must not find its ring full because we slept.
         let smallest = rings.reduce(Int.max) { min($0, $1.file.header.dataBytes) }
         let halfFull = Int64(smallest / 2) * 1_000_000_000 / Self.burstBytesPerSecond
-        return min(monotonic - lastRow < Self.quietAfter ? poll : idlePoll, halfFull)
+        return min(monotonic - lastRow < Self.quietAfter ? poll : idlePoll, halfFull, longestWait)
     }
 
     /// The watch became readable.
@@ -134,6 +138,7 @@ final class RingSet {
             taken += own
             if own > min(ring.file.header.dataBytes / 4, Self.turnBytes / 2) { hasMore = true }
         }
+        longestWait = hasMore ? Self.eagerWait : min(longestWait, Self.quietAfter) * 2
         rings.removeAll(where: \.isAbandoned)
         if taken > 0 { lastRow = monotonic }
         return taken

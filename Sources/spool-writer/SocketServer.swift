@@ -6,7 +6,9 @@ import SpoolIO
 /// The loop of `spool-writer run`: one thread, one `poll`, all producers.
 final class SocketServer {
     /// Longest wait, so that nothing is ever overslept for long.
-    private static let maxWaitMilliseconds: Int64 = 1_000
+    private static let maxWait: Int64 = 1_000_000_000
+    /// Between two rounds of a stop.
+    private static let stopWait: Int64 = 20_000_000
     /// How long producers may go on to send, and to read their answers, once a stop was asked for.
     private static let stopGrace: Int64 = 2_000_000_000
 
@@ -54,9 +56,9 @@ final class SocketServer {
         var stopAt: Int64?
         var roundBefore = Clock.monotonic()
         while true {
-            let wait = isBusy ? 0 : stopAt == nil ? waitMilliseconds() : 20
+            let wait = isBusy ? 0 : stopAt == nil ? self.wait() : Self.stopWait
             var polled = descriptors(accepting: stopAt == nil)
-            _ = poll(&polled, nfds_t(polled.count), wait)
+            _ = cp_poll(&polled, polled.count, wait)
             if stopAt == nil, polled[0].revents != 0 {
                 stopAt = Clock.monotonic() + Self.stopGrace
                 log.notice("stopping: taking what producers have sent")
@@ -112,12 +114,13 @@ final class SocketServer {
         return polled
     }
 
-    private func waitMilliseconds() -> Int32 {
+    /// How long the loop may sleep, in nanoseconds.
+    private func wait() -> Int64 {
         let monotonic = Clock.monotonic()
-        var wait = Self.maxWaitMilliseconds * 1_000_000
+        var wait = Self.maxWait
         if let deadline = recorder.nextDeadline { wait = min(wait, deadline - monotonic) }
         if let rings, !recorder.isBlocked { wait = min(wait, rings.wait(monotonic: monotonic)) }
-        return Int32(max(0, (wait + 999_999) / 1_000_000))
+        return max(0, wait)
     }
 
     /// Reads from everyone who has something.

@@ -57,7 +57,8 @@ func run(_ arguments: [String]) throws -> Int32 {
     let ring = try Ring(directory: arguments[1], producer: "publish-swift", tables: [BenchEvents.table], dataBytes: UInt64(kib) << 10)
     guard ring.waitAttached(timeout: .seconds(10)) else { return 74 }
     let names = Names(ring)
-    let made = 1_024
+    // As publish-c: few enough for the first cache.
+    let made = 64
     let values = UnsafeMutablePointer<bench_values>.allocate(capacity: made)
     let source = UnsafeMutablePointer<bench_source>.allocate(capacity: 1)
     let histogram = UnsafeMutablePointer<bench_histogram>.allocate(capacity: 1)

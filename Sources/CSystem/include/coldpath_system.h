@@ -62,6 +62,10 @@ int cp_reserve(int descriptor, int64_t offset, int64_t count);
 // SIGPIPE is ignored from then on: a peer that went away is an error of write(2), not a death.
 int cp_stop_signals(void);
 
+// poll(2) with a wait in nanoseconds instead of milliseconds.
+struct pollfd;
+int cp_poll(struct pollfd *polled, size_t count, int64_t nanoseconds);
+
 // Access to shared memory that its other owner may cut under our feet: what would be a SIGBUS is the answer EFAULT. The first
 // call installs the handler; a SIGBUS anywhere else still ends the process.
 int cp_guarded_copy(void *to, const void *from, size_t count);
