@@ -65,6 +65,8 @@ public struct Configuration: Sendable {
     }
 
     public func text(_ key: String) -> String? { values[key]?.text }
+    /// The value for a table: its own, or that of all tables.
+    public func text(_ key: String, table: String) -> String { value(key, table).text }
     public func required(_ key: String) -> String { value(key).text }
     public func list(_ key: String) -> [String] { required(key).split(separator: ",").map { String($0.filter { $0 != " " }) } }
     public func count(_ key: String, table: String? = nil) -> Int { checked(Int(value(key, table).text), key) }

@@ -82,6 +82,9 @@ public struct Setting: Sendable {
         Setting("writer.sync_age", .duration(0...60 * second), "100ms", "longest time that written chunks stay unsynced"),
         Setting("writer.segment_bytes", .bytes(65_536...1 << 36), "64MiB", "size at which a new segment is begun"),
         Setting("writer.segment_age", .duration(second...86_400 * second), "10m", "age at which a new segment is begun"),
+        Setting(
+            "writer.class", .choice(["auto", "audit", "market"]), "auto",
+            "audit rows are never given up; market rows are thinned and dropped under pressure. auto: market for market_data and metrics_timeseries"),
         Setting("loader.checkpoints", .path, "/var/lib/coldpath/checkpoints", "directory of the checkpoints"),
         Setting("loader.url", .list, "http://127.0.0.1:8123", "ClickHouse's HTTP addresses; the next one is tried when one fails"),
         Setting("loader.database", .text, "default", "database of the tables"),
@@ -98,5 +101,5 @@ public struct Setting: Sendable {
 
     /// What `[tables.NAME]` can override.
     public static let perTable: [Setting] = all.filter { perTableKeys.contains($0.key) }
-    static let perTableKeys = ["writer.chunk_rows", "writer.chunk_age", "writer.chunk_bytes"]
+    static let perTableKeys = ["writer.chunk_rows", "writer.chunk_age", "writer.chunk_bytes", "writer.class"]
 }

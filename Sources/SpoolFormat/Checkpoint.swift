@@ -50,6 +50,8 @@ public struct Checkpoint: Equatable, Sendable {
     public var rowsLoaded: UInt64
     public var rowsExpired: UInt64
     public var rowsQuarantined: UInt64
+    /// Rows that the writer gave up under pressure before they were loaded.
+    public var rowsShed: UInt64
     public var inflight: InflightBatch?
 
     /// The checkpoint of a table of which nothing was loaded yet.
@@ -64,6 +66,7 @@ public struct Checkpoint: Equatable, Sendable {
         rowsLoaded = 0
         rowsExpired = 0
         rowsQuarantined = 0
+        rowsShed = 0
     }
 
     /// One slot: exactly ``slotBytes`` bytes.
@@ -82,6 +85,7 @@ public struct Checkpoint: Equatable, Sendable {
             rows-quarantined \(rowsQuarantined)
 
             """
+        if rowsShed > 0 { text += "rows-shed \(rowsShed)\n" }
         if let batch = inflight {
             text += "inflight \(batch.firstSequence) \(batch.endSequence) \(batch.segmentNumber) \(batch.fromOffset) "
             text += "\(batch.toOffset) \(batch.partition) \(hex(batch.checksum)) \(batch.attempt)\n"
@@ -133,6 +137,7 @@ public struct Checkpoint: Equatable, Sendable {
         checkpoint.rowsLoaded = try number(words("rows-loaded", 1)[0])
         checkpoint.rowsExpired = try number(words("rows-expired", 1)[0])
         checkpoint.rowsQuarantined = try number(words("rows-quarantined", 1)[0])
+        if fields["rows-shed"] != nil { checkpoint.rowsShed = try number(words("rows-shed", 1)[0]) }
         if fields["inflight"] != nil {
             let batch = try words("inflight", 8)
             let inflight = InflightBatch(

@@ -40,12 +40,17 @@ public struct WireColumn: Equatable, Sendable {
 
 /// The frame that opens a segment (`docs/spool-format.md` §5): who wrote it, and the columns of all its chunks.
 public struct SegmentHeader: Equatable, Sendable {
+    /// Of the frame's flags (§5).
+    static let shedFlag: UInt16 = 2
+
     public var table: String
     public var writer: String
     public var number: UInt64
     public var firstSequence: UInt64
-    /// Rows `[lostFrom, firstSequence)` were published as durable and are gone.
+    /// Rows `[lostFrom, firstSequence)` had their sequences and are gone.
     public var lostFrom: UInt64
+    /// Those rows were given up on purpose, for want of room; `system_events` names them. Otherwise a damage took them.
+    public var isShed: Bool
     /// Nanoseconds since the Unix epoch.
     public var created: Int64
     public var columns: [WireColumn]
@@ -54,7 +59,7 @@ public struct SegmentHeader: Equatable, Sendable {
     public var sources: [SourcePosition]
 
     public init(
-        table: String, writer: String, number: UInt64, firstSequence: UInt64, lostFrom: UInt64, created: Int64,
+        table: String, writer: String, number: UInt64, firstSequence: UInt64, lostFrom: UInt64, isShed: Bool = false, created: Int64,
         columns: [WireColumn], eventTimeColumn: Int, partitionRule: PartitionRule, sources: [SourcePosition]
     ) {
         self.table = table
@@ -62,6 +67,7 @@ public struct SegmentHeader: Equatable, Sendable {
         self.number = number
         self.firstSequence = firstSequence
         self.lostFrom = lostFrom
+        self.isShed = isShed
         self.created = created
         self.columns = columns
         self.eventTimeColumn = eventTimeColumn
@@ -74,10 +80,14 @@ public struct SegmentHeader: Equatable, Sendable {
     /// FNV-1a over names and types (§7).
     public var fingerprint: UInt64 { schemaFingerprint(columns) }
 
+    /// The rows that are gone before its first; empty if none are.
+    public var lost: Range<UInt64> { lostFrom..<firstSequence }
+
     public func encode() -> [UInt8] {
         precondition(columns.count <= FormatLimits.columns && sources.count <= FormatLimits.segmentSources)
         precondition(lostFrom <= firstSequence, "lost from \(lostFrom), first \(firstSequence)")
-        var writer = SkippableFrame.begin(.segmentHeader)
+        precondition(!isShed || lostFrom < firstSequence, "no rows before \(firstSequence) are shed")
+        var writer = SkippableFrame.begin(.segmentHeader, flags: isShed ? Self.shedFlag : 0)
         writer.put(UInt32(columns.count))
         writer.put(number)
         writer.put(firstSequence)
@@ -106,16 +116,17 @@ public struct SegmentHeader: Equatable, Sendable {
     ///
     /// - Returns: the header and the frame's size in bytes, which is where the first chunk begins.
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (SegmentHeader, frameSize: Int) {
-        var (reader, size, _) = try SkippableFrame.open(bytes, expecting: .segmentHeader)
+        var (reader, size, flags) = try SkippableFrame.open(bytes, expecting: .segmentHeader)
         do {
-            return (try SegmentHeader(from: &reader), size)
+            return (try SegmentHeader(from: &reader, isShed: flags & shedFlag != 0), size)
         } catch .truncated {
             // Its checksum holds, so nothing more will come: the fields themselves are wrong.
             throw .malformed("the segment header's fields run past its end")
         }
     }
 
-    private init(from reader: inout ByteReader) throws(FormatError) {
+    private init(from reader: inout ByteReader, isShed: Bool) throws(FormatError) {
+        self.isShed = isShed
         let columnCount = Int(try reader.take(UInt32.self))
         number = try reader.take()
         firstSequence = try reader.take()
@@ -143,7 +154,9 @@ public struct SegmentHeader: Equatable, Sendable {
         sources = []
         for _ in 0..<sourceCount { sources.append(try SourcePosition(from: &reader)) }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) unknown bytes in the segment header") }
-        guard number > 0, number <= 9_999_999_999, lostFrom <= firstSequence, fingerprint == schemaFingerprint(columns) else {
+        guard number > 0, number <= 9_999_999_999, lostFrom <= firstSequence, !isShed || lostFrom < firstSequence,
+            fingerprint == schemaFingerprint(columns)
+        else {
             throw .malformed("the segment header contradicts itself")
         }
     }

@@ -33,7 +33,13 @@ enum SkippableFrame {
             }
         }
 
-        var knownFlags: UInt16 { self == .chunkHeader ? ChunkHeader.continuesFlag : 0 }
+        var knownFlags: UInt16 {
+            switch self {
+            case .segmentHeader: SegmentHeader.shedFlag
+            case .chunkHeader: ChunkHeader.continuesFlag
+            case .index: 0
+            }
+        }
 
         var maxBytes: Int {
             switch self {
