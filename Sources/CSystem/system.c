@@ -57,6 +57,8 @@ int cp_reserve(int descriptor, int64_t offset, int64_t count) {
     return fallocate(descriptor, FALLOC_FL_KEEP_SIZE, offset, count) == 0 ? 0 : errno;
 }
 
+int cp_allocate(int descriptor, int64_t count) { return fallocate(descriptor, 0, 0, count) == 0 ? 0 : errno; }
+
 int cp_poll(struct pollfd *polled, size_t count, int64_t nanoseconds) {
     struct timespec wait = {nanoseconds / 1000000000, nanoseconds % 1000000000};
     return ppoll(polled, (nfds_t)count, &wait, NULL);

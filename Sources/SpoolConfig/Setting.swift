@@ -13,6 +13,10 @@ public struct Setting: Sendable {
         /// Texts, separated by commas outside of the file.
         case list
         case choice([String])
+        /// `auto`, or what ``SyncPolicy`` reads.
+        case syncPolicy
+        /// A share in percent, from 1 to 100.
+        case percent
     }
 
     public let key: String
@@ -38,6 +42,11 @@ public struct Setting: Sendable {
         switch kind {
         case .text, .list: return nil
         case .path: return text.isEmpty ? "a path, not an empty text" : nil
+        case .syncPolicy:
+            return text == "auto" || SyncPolicy(text) != nil ? nil : "\"auto\", \"each chunk\", \"every 250ms\" (1ms to 60s) or \"none\""
+        case .percent:
+            guard let value = Int(text), (1...100).contains(value) else { return "a whole number of percent, 1 to 100" }
+            return nil
         case .choice(let choices): return choices.contains(text) ? nil : "one of \(choices.joined(separator: ", "))"
         case .count(let range):
             guard let value = Int(text), range.contains(value) else {
@@ -79,9 +88,25 @@ public struct Setting: Sendable {
         Setting("writer.chunk_rows", .count(1...1_000_000), "10000", "rows after which a chunk is cut"),
         Setting("writer.chunk_age", .duration(1_000_000...60 * second), "250ms", "age of its first row at which a chunk is cut"),
         Setting("writer.chunk_bytes", .bytes(4_096...48 << 20), "8MiB", "uncompressed bytes after which a chunk is cut"),
-        Setting("writer.sync_age", .duration(0...60 * second), "100ms", "longest time that written chunks stay unsynced"),
+        Setting(
+            "writer.sync", .syncPolicy, "auto",
+            "when chunks are synced: each chunk, every TIME, none (only when a segment ends); auto: each chunk for class audit, every 1s for market"),
         Setting("writer.segment_bytes", .bytes(65_536...1 << 36), "64MiB", "size at which a new segment is begun"),
         Setting("writer.segment_age", .duration(second...86_400 * second), "10m", "age at which a new segment is begun"),
+        Setting(
+            "writer.record", .choice(["all", "changes"]), "all",
+            "of a market table: all rows, or trades and changes of the best bid and ask only"),
+        Setting(
+            "writer.sample", .duration(0...3_600 * second), "0ms",
+            "with record = changes: a row of a symbol that old is followed by the next one even if nothing changed; 0ms for never"),
+        Setting("writer.queue_audit", .bytes(1 << 20...1 << 32), "64MiB", "undurable bytes of audit tables at which their rows are refused"),
+        Setting("writer.queue_market", .bytes(1 << 20...1 << 32), "32MiB", "undurable bytes of market tables at which the oldest are dropped"),
+        Setting("writer.disk_warn", .percent, "70", "use of the spool's file system, in percent, at which a warning is given"),
+        Setting("writer.disk_shed", .percent, "80", "the same, at which loaded segments, market segments and market rows are given up, in this order"),
+        Setting("writer.disk_emergency", .percent, "90", "the same, at which an alert is given and no market row is taken"),
+        Setting("writer.reserve", .bytes(0...1 << 36), "64MiB", "bytes of the disk that are kept for audit tables, at most a twentieth of it"),
+        Setting("writer.keep", .duration(0...10 * 365 * 86_400 * second), "24h", "how long loaded segments are kept; needs writer.checkpoints"),
+        Setting("writer.metrics", .text, nil, "HOST:PORT at which metrics are served over HTTP; none without it"),
         Setting(
             "writer.class", .choice(["auto", "audit", "market"]), "auto",
             "audit rows are never given up; market rows are thinned and dropped under pressure. auto: market for market_data and metrics_timeseries"),
@@ -101,5 +126,7 @@ public struct Setting: Sendable {
 
     /// What `[tables.NAME]` can override.
     public static let perTable: [Setting] = all.filter { perTableKeys.contains($0.key) }
-    static let perTableKeys = ["writer.chunk_rows", "writer.chunk_age", "writer.chunk_bytes", "writer.class"]
+    static let perTableKeys = [
+        "writer.chunk_rows", "writer.chunk_age", "writer.chunk_bytes", "writer.class", "writer.sync", "writer.record", "writer.sample",
+    ]
 }

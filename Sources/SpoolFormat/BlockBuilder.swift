@@ -133,7 +133,7 @@ public struct ColumnLane {
     /// Appends a text to a column of kind `name`.
     public mutating func appendName(_ bytes: UnsafeRawPointer, count: Int) { values.append(names.index(of: bytes, count: count)) }
 
-    private var lastName: UInt32 { values.base.loadUnaligned(fromByteOffset: values.count - 4, as: UInt32.self) }
+    fileprivate var lastName: UInt32 { values.base.loadUnaligned(fromByteOffset: values.count - 4, as: UInt32.self) }
 
     mutating func undoRow() {
         values.truncate(to: finishedValues)
@@ -275,15 +275,25 @@ public final class BlockBuilder {
     /// Number of the unfinished row over the builder's life: what ``ColumnLane/give(inRow:)`` wants to know.
     @inlinable public var unfinishedRow: UInt64 { row }
 
-    /// Completes the row with defaults and makes it part of the block.
-    public func finishRow() -> Finish {
+    /// Completes the unfinished row with defaults.
+    ///
+    /// - Returns: the index of a column that is required and was not given; nil if none is missing.
+    @inline(__always)
+    public func completeRow() -> Int? {
         let count = lanes.count
         let base = lanes.baseAddress.unsafelyUnwrapped
         for index in 0..<count where base[index].givenInRow != row {
-            if base[index].isRequired { return .missing(column: index) }
+            if base[index].isRequired { return index }
             base[index].appendDefault()
             base[index].givenInRow = row
         }
+        return nil
+    }
+
+    /// Completes the row with defaults and makes it part of the block.
+    public func finishRow() -> Finish {
+        if let missing = completeRow() { return .missing(column: missing) }
+        let base = lanes.baseAddress.unsafelyUnwrapped
         let times = base[schema.eventTimeColumn].values
         let time = times.base.loadUnaligned(fromByteOffset: times.count - 8, as: Int64.self)
         if rows == 0 {
@@ -345,6 +355,29 @@ public final class BlockBuilder {
     public var unfinishedEventTime: Int64 {
         let times = lanes[schema.eventTimeColumn].values
         return times.base.loadUnaligned(fromByteOffset: times.count - 8, as: Int64.self)
+    }
+
+    /// A text of the unfinished row, which ``completeRow()`` has completed; valid until the next value is appended.
+    public func unfinishedText(_ column: Int) -> UnsafeRawBufferPointer {
+        let lane = lanes[column]
+        if lane.kind == .name {
+            let (bytes, count) = lane.names.text(lane.lastName)
+            return UnsafeRawBufferPointer(start: bytes, count: count)
+        }
+        guard lane.kind == .string, lane.shape != .array else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+        // Length in front, as many bytes as a varint takes.
+        let cell = UnsafeRawBufferPointer(rebasing: lane.values.bytes[lane.finishedValues...])
+        let lengthBytes = (cell.firstIndex { $0 < 0x80 } ?? 0) + 1
+        return UnsafeRawBufferPointer(rebasing: cell.dropFirst(lengthBytes))
+    }
+
+    /// A value of one or eight bytes of the unfinished row, and whether it is null, in one word: enough to see that it changed.
+    public func unfinishedBits(_ column: Int) -> UInt64 {
+        let lane = lanes[column]
+        guard lane.shape != .array, lane.width == 8 || lane.width == 1, lane.values.count >= lane.width else { return 0 }
+        if lane.shape == .nullable, lane.marks.base.load(fromByteOffset: lane.marks.count - 1, as: UInt8.self) != 0 { return .max }
+        let place = lane.values.base + (lane.values.count - lane.width)
+        return lane.width == 8 ? place.loadUnaligned(as: UInt64.self) : UInt64(place.load(as: UInt8.self))
     }
 
     /// Moves the unfinished row, which ``finishRow()`` has completed, to another builder of the same table.

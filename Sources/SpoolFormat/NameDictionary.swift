@@ -19,7 +19,7 @@ public struct NameDictionary {
     /// Which filling of which dictionary this is: indices are good as long as it does not change. Never the same for two dictionaries.
     public private(set) var generation: UInt32
 
-    init() {
+    public init() {
         cells = RawBuffer(capacity: 256)
         starts = RawBuffer(capacity: 256)
         slotMask = 63
@@ -30,7 +30,7 @@ public struct NameDictionary {
         generation = NameGeneration.next()
     }
 
-    func free() {
+    public func free() {
         cells.free()
         starts.free()
         slots.deallocate()
@@ -51,8 +51,7 @@ public struct NameDictionary {
     }
 
     /// The bytes of a text, valid until the next one is added.
-    @inline(__always)
-    func text(_ index: UInt32) -> (bytes: UnsafeRawPointer, count: Int) {
+    public func text(_ index: UInt32) -> (bytes: UnsafeRawPointer, count: Int) {
         let start = Int(starts.base.loadUnaligned(fromByteOffset: Int(index) &* 4, as: UInt32.self))
         var length = 0
         var shift = 0

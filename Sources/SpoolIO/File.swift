@@ -33,6 +33,20 @@ public final class File {
         return UInt64(status.st_size)
     }
 
+    /// Whether its name leads to another file, or to none.
+    public var isGone: Bool {
+        var own = stat()
+        var named = stat()
+        return fstat(descriptor, &own) != 0 || stat(path, &named) != 0 || own.st_ino != named.st_ino || own.st_dev != named.st_dev
+    }
+
+    /// - Throws: `IOFailure` with ENOENT if the file was moved away or removed: what is written to it then nobody finds.
+    public func checkName() throws(IOFailure) {
+        if isGone { throw IOFailure("find (it was moved away or removed)", path, ENOENT) }
+    }
+
+    public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
     /// Reads up to `buffer.count` bytes at `offset`.
     ///
     /// - Returns: bytes read; fewer than asked only at the end of the file.
@@ -87,6 +101,12 @@ public final class File {
     public func sync() throws(IOFailure) {
         let (result, code) = retrying { fdatasync(descriptor) }
         guard result == 0 else { throw IOFailure("sync", path, code) }
+    }
+
+    /// Takes the disk's room for the file's first `count` bytes, whatever is written there later.
+    public func allocate(_ count: UInt64) throws(IOFailure) {
+        let code = cp_allocate(descriptor, Int64(count))
+        guard code == 0 else { throw IOFailure("allocate", path, code) }
     }
 
     /// Cuts the file. Not durable until ``sync()``.

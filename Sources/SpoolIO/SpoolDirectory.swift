@@ -81,6 +81,20 @@ public struct SpoolDirectory: Sendable {
         }
     }
 
+    /// Whether the spool is still there: its id, of the same writer.
+    ///
+    /// - Throws: `IOFailure` with ENOENT if it was moved away, removed, or unmounted.
+    public func checkID() throws(IOFailure) {
+        let id: String?
+        do throws(SpoolFailure) {
+            id = try Self.readID(path)
+        } catch {
+            if case .io(let failure) = error { throw failure }
+            id = nil
+        }
+        guard id == writer else { throw IOFailure("find the spool of writer \(writer) at", path, ENOENT) }
+    }
+
     /// Names of the tables that have a directory here.
     public func tables() throws(IOFailure) -> [String] {
         var tables: [String] = []

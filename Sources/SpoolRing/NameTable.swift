@@ -17,7 +17,7 @@ public final class NameTable {
     private(set) var cells: RawBuffer
     private(set) var table: RawBuffer
     /// Names known, with the empty one that has id 0.
-    private(set) var count = 0
+    public private(set) var count = 0
     /// Bytes of the longest cell.
     private(set) var longest = 1
     /// Where in the ring's region the next name begins.

@@ -16,6 +16,8 @@ public struct RingRows {
         self.count = count
     }
 
+    /// Other rows of the same memory.
+    public func places(_ offsets: UnsafePointer<UInt32>, count: Int) -> RingRows { RingRows(base: base, offsets: offsets, count: count) }
     public func dropFirst(_ rows: Int) -> RingRows { RingRows(base: base, offsets: offsets + rows, count: count - rows) }
     public func prefix(_ rows: Int) -> RingRows { RingRows(base: base, offsets: offsets, count: min(rows, count)) }
 

@@ -47,13 +47,23 @@ final class DrainMemory {
 
 /// A ring that is drained: how far its bytes are taken, and what becomes of each declared table's rows.
 final class AttachedRing {
-    private struct Binding {
+    private final class Binding {
         let table: TableRecorder
         let plan: RowPlan
+        /// Of each name of the ring, the number of the symbol among those of the market table; -1 if it was not looked up yet.
+        var symbols: [Int32] = []
+
+        init(table: TableRecorder, plan: RowPlan) {
+            self.table = table
+            self.plan = plan
+        }
     }
 
     let file: RingFile
     let source: Source
+    /// Whether it has rows that must not be given up.
+    let hasAuditTables: Bool
+    private let recorder: Recorder
     private let names = NameTable()
     private let bindings: [Binding]
     private var refusals: RefusalLog
@@ -86,6 +96,8 @@ final class AttachedRing {
         }
         self.file = file
         self.source = source
+        self.recorder = recorder
+        hasAuditTables = bindings.contains { $0.table.tableClass == .audit }
         refusals = RefusalLog(log: log, ring: file.path)
         publishedDurable = durable
         publishedLoaded = try file.loadedPosition()
@@ -121,6 +133,11 @@ final class AttachedRing {
 
     /// Bytes that are taken and not durable: the producer cannot use them again.
     var undurableBytes: Int { Int(clamping: source.position - source.complete) }
+
+    /// The share of the ring that holds rows which nobody has taken yet.
+    func waitingShare() throws(RingDefect) -> Double {
+        Double(try writePosition() - source.position) / Double(file.header.dataBytes)
+    }
 
     /// Whether everything that was ever published is taken and durable.
     func isDrained() throws(RingDefect) -> Bool { try writePosition() == source.complete }
@@ -203,6 +220,10 @@ final class AttachedRing {
             var rows = RingRows(base: memory.copy.base, offsets: memory.offsets[index], count: memory.counts[index])
             let table = bindings[index].table
             rows = rows.dropFirst(alreadyTaken(rows, table, base))
+            if let market = table.market, market.isThinning {
+                rows = thin(rows, market, bindings[index], in: memory.offsets[index] + (memory.counts[index] - rows.count), base, monotonic)
+                if rows.count == 0 { continue }
+            }
             let offered = rows
             table.append(offered, plan: bindings[index].plan, names: names, origin: origin) { row, refusal in
                 dropped += refuse(base + UInt64(offered.record(row).start), refusal)
@@ -220,6 +241,61 @@ final class AttachedRing {
         while count < rows.count, base + UInt64(rows.record(count).start) < end { count += 1 }
         source.repeated += UInt64(count)
         return count
+    }
+
+    /// Leaves out the rows that are not to be recorded, and counts them.
+    ///
+    /// - Parameter offsets: where `rows` has the places of its rows; those that stay move to the front.
+    private func thin(
+        _ rows: RingRows, _ market: MarketTable, _ binding: Binding, in offsets: UnsafeMutablePointer<UInt32>, _ base: UInt64,
+        _ monotonic: Int64
+    ) -> RingRows {
+        let probe = RowProbe(rows, plan: binding.plan, names: names)
+        var kept = 0
+        var skipped: (from: UInt64, to: UInt64)?
+        for row in 0..<rows.count {
+            let time = probe.eventTime(row)
+            let place = offsets[row]
+            // A time that cannot be is not counted but refused, with all the others that are wrong with a row.
+            if time >= EventTime.earliest, time <= EventTime.latest {
+                let key = key(of: row, probe, market, binding, time)
+                if let reason = market.reasonToSkip(key) {
+                    let record = rows.record(row)
+                    let position = base + UInt64(record.start)
+                    if !recorder.isLossKnown(source, position) {
+                        market.note(reason, key)
+                        skipped = (skipped?.from ?? position, base + UInt64(record.end))
+                    }
+                    source.dropped += 1
+                    continue
+                }
+            }
+            offsets[kept] = place
+            kept += 1
+        }
+        if let skipped { recorder.guardian?.ledger.hold(source, from: skipped.from, to: skipped.to, monotonic: monotonic) }
+        return rows.places(offsets, count: kept)
+    }
+
+    private func key(of row: Int, _ probe: RowProbe, _ market: MarketTable, _ binding: Binding, _ time: Int64) -> MarketTable.Key {
+        var symbol = 0
+        if let column = market.columns.symbol {
+            if let id = probe.nameID(row, column: column) {
+                if binding.symbols.count <= id {
+                    binding.symbols.append(contentsOf: repeatElement(-1, count: max(id + 1, names.count) - binding.symbols.count))
+                }
+                if binding.symbols[id] < 0 { binding.symbols[id] = Int32(market.symbol(probe.text(row, column: column))) }
+                symbol = Int(binding.symbols[id])
+            } else {
+                symbol = market.symbol(probe.text(row, column: column))
+            }
+        }
+        var top: UInt64 = 0
+        for column in market.columns.top { top = MarketTable.mix(top, probe.bits(row, column: column, width: 8)) }
+        let isTrade = market.columns.event.map {
+            UInt8(truncatingIfNeeded: probe.bits(row, column: $0.column, width: 1)) == $0.trade
+        }
+        return MarketTable.Key(symbol: symbol, isTrade: isTrade ?? false, top: top, time: time)
     }
 
     /// - Returns: 1, or 0 if it was counted before.

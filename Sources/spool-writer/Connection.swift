@@ -6,7 +6,7 @@ import SpoolIO
 ///
 /// Answers are JSON lines too:
 /// `{"accepted":A,"refused":R,"durable":D}` — of the lines since the connection's start position, how many were taken
-/// and refused, and up to which position all are durable or refused;
+/// and refused, and up to which position all are durable or refused; with `"dropped":N` if N market rows were not recorded under pressure;
 /// `{"refused":{"line":L,...,"reason":"..."}}` — one for each refused line, L counted from 1;
 /// `{"client":"NAME","durable":D}` — the answer to `{"client":"NAME"}`, which must be the first line.
 final class Connection {
@@ -22,6 +22,8 @@ final class Connection {
     /// Lines that came, whatever became of them.
     private(set) var lineCount = 0
     private var reported: (accepted: UInt64, refused: UInt64, durable: UInt64) = (0, 0, 0)
+    private var reportedDropped: UInt64 = 0
+    private var droppedBefore: UInt64 = 0
     private var unreported = 0
     /// Counts of the source before this connection.
     private var before: (accepted: UInt64, refused: UInt64, repeated: UInt64) = (0, 0, 0)
@@ -115,6 +117,7 @@ final class Connection {
         source = recorder.source(named: name, resume: introduction.resumes, from: introduction.from)
         before = (source.accepted, source.refused, source.repeated)
         reported = (0, 0, source.position)
+        (droppedBefore, reportedDropped) = (source.dropped, source.dropped)
         put("{\"client\":\(RowText.quoted(introduction.client)),\"durable\":\(source.position)}\n")
         return true
     }
@@ -136,14 +139,16 @@ final class Connection {
         let accepted = source.accepted - before.accepted + source.repeated - before.repeated
         let refused = source.refused - before.refused
         let durable = source.complete
-        guard accepted != reported.accepted || refused != reported.refused || durable != reported.durable else { return }
+        guard accepted != reported.accepted || source.dropped != reportedDropped || refused != reported.refused || durable != reported.durable else { return }
         guard answers.count < Self.maxAnswerBytes else { return }
         reported = (accepted, refused, durable)
+        reportedDropped = source.dropped
         if unreported > 0 {
             put("{\"unreported_refusals\":\(unreported)}\n")
             unreported = 0
         }
-        put("{\"accepted\":\(accepted),\"refused\":\(refused),\"durable\":\(durable)}\n")
+        let dropped = source.dropped - droppedBefore
+        put("{\"accepted\":\(accepted),\"refused\":\(refused)\(dropped > 0 ? ",\"dropped\":\(dropped)" : ""),\"durable\":\(durable)}\n")
     }
 
     private func answer(_ refusal: Refusal) {

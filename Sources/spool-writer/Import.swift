@@ -33,7 +33,7 @@ extension SpoolWriter {
             try reporting {
                 let configuration = try common.configuration()
                 try checkFiles(spool: configuration.required("spool"))
-                let recorder = try Recorder(configuration: configuration, log: makeLogger("spool-writer"))
+                let recorder = try Recorder(configuration: configuration, log: makeLogger("spool-writer"), givesUp: false)
                 let rejects = try RejectsFile(path: rejects)
                 var importer = LineImporter(recorder: recorder, table: table, name: name, rejects: rejects)
                 defer { importer.free() }

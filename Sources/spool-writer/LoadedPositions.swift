@@ -17,7 +17,7 @@ final class LoadedPositions {
     /// Moments that wait for the loader; during a long outage no more are noted, and the newest waits longer.
     private static let maxMoments = 1_000
 
-    private let directory: String
+    private let checkpoints: Checkpoints
     private let recorder: Recorder
     private var moments: [Moment] = []
     private var loaded: [String: UInt64] = [:]
@@ -25,7 +25,7 @@ final class LoadedPositions {
 
     /// - Parameter checkpoints: the loader's directory.
     init(checkpoints: String, recorder: Recorder) {
-        directory = "\(checkpoints)/\(recorder.spool.writer)"
+        self.checkpoints = Checkpoints(directory: checkpoints, writer: recorder.spool.writer)
         self.recorder = recorder
     }
 
@@ -56,12 +56,5 @@ final class LoadedPositions {
     }
 
     /// The sequence before which all rows of a table are in ClickHouse; 1 if nobody knows.
-    private func next(_ table: String) -> UInt64 {
-        guard let file = try? File.openForReading("\(directory)/\(table).checkpoint") else { return 1 }
-        let slots = (0..<UInt64(2)).compactMap { slot in
-            (try? file.read(Checkpoint.slotBytes, at: slot * UInt64(Checkpoint.slotBytes))).flatMap { try? Checkpoint.decode($0) }
-        }
-        let newest = slots.filter { $0.table == table && $0.writer == recorder.spool.writer }.max { $0.version < $1.version }
-        return newest?.next ?? 1
-    }
+    private func next(_ table: String) -> UInt64 { checkpoints.checkpoint(of: table)?.next ?? 1 }
 }

@@ -10,15 +10,14 @@ import SpoolIO
 final class Recorder {
     /// The longest line that is taken, in bytes.
     static let maxLineBytes = 1 << 20
-    /// Undurable bytes at which no more input is taken until the disk takes some.
-    static let maxUndurableBytes = 64 << 20
-    private static let retryDelay: Int64 = 200_000_000
     private static let tablePrefix: StaticString = "{\"table\":\""
 
     let spool: SpoolDirectory
     private let lock: File
     private let log: Logger
-    private let syncAge: Int64
+    let commits: GroupCommit
+    /// Sees to market rows, losses and the disk; nil where nothing may be given up.
+    private(set) var guardian: Guardian?
     private var tables: [TableRecorder] = []
     private var byName: [String: Int] = [:]
     /// Tables whose files nobody may append to, with the reason.
@@ -26,13 +25,13 @@ final class Recorder {
     private var parser = EventParser()
     private var lastTable = 0
     private var namedSources: [String: Source] = [:]
-    private var dirtySince: Int64?
-    private var failure: (error: IOFailure, since: Int64, retryAt: Int64)?
 
     /// Opens the spool, recovers every table and is ready for events.
-    init(configuration: Configuration, log: Logger) throws {
+    ///
+    /// - Parameter givesUp: whether market rows may be given up under pressure. An import has nobody that it could be late for.
+    init(configuration: Configuration, log: Logger, givesUp: Bool = true) throws {
         self.log = log
-        syncAge = configuration.duration("writer.sync_age")
+        commits = GroupCommit(configuration: configuration, log: log)
         let schemas = try SchemaDirectory.tables(configuration.required("schemas"))
         let id = configuration.text("writer.id")
         if let id, !NameRule.isWriterID(id) {
@@ -42,12 +41,24 @@ final class Recorder {
             throw ConfigFailure(description: "[tables.\(table)]: schemas define no such table")
         }
         (spool, lock) = try SpoolDirectory.openForWriting(configuration.required("spool"), configured: id)
-        for schema in schemas { try open(schema, configuration) }
+        let segmentBytes = Self.segmentBytes(configuration, spool)
+        for schema in schemas { try open(schema, configuration, segmentBytes: segmentBytes, givesUp: givesUp) }
+        if givesUp { guardian = try Guardian(configuration: configuration, recorder: self, log: log) }
     }
+
+    /// On a small disk segments are small, so that giving one up gives up little.
+    private static func segmentBytes(_ configuration: Configuration, _ spool: SpoolDirectory) -> Int {
+        let configured = configuration.bytes("writer.segment_bytes")
+        guard let usage = try? DiskUsage(path: spool.path) else { return configured }
+        return min(configured, max(leastSegmentBytes, Int(clamping: usage.total / segmentsOfADisk)))
+    }
+
+    private static let leastSegmentBytes = 1 << 20
+    private static let segmentsOfADisk: UInt64 = 32
 
     deinit { parser.free() }
 
-    private func open(_ schema: TableSchema, _ configuration: Configuration) throws {
+    private func open(_ schema: TableSchema, _ configuration: Configuration, segmentBytes: Int, givesUp: Bool) throws {
         let start: RecoveredTable
         do {
             start = try Recovery.run(spool: spool, table: schema.table, now: Clock.now())
@@ -63,15 +74,24 @@ final class Recorder {
             log.log(level: note.isAlert ? .error : .notice, "recovery: \(note.text)", metadata: ["table": "\(schema.table)"])
         }
         let segments = SegmentWriter(
-            schema: schema, spool: spool, start: start, segmentBytes: configuration.bytes("writer.segment_bytes"),
+            schema: schema, spool: spool, start: start, segmentBytes: segmentBytes,
             segmentAge: configuration.duration("writer.segment_age"))
         let limits = ChunkLimits(
             rows: configuration.count("writer.chunk_rows", table: schema.table),
             age: configuration.duration("writer.chunk_age", table: schema.table),
             bytes: configuration.bytes("writer.chunk_bytes", table: schema.table))
         byName[schema.table] = tables.count
-        tables.append(try TableRecorder(schema: schema, limits: limits, writer: spool.writer, segments: segments))
+        let tableClass = configuration.tableClass(of: schema.table)
+        let market = givesUp && tableClass == .market ? MarketTable(schema: schema, configuration: configuration) : nil
+        let table = try TableRecorder(
+            schema: schema, tableClass: tableClass, sync: configuration.syncPolicy(of: schema.table), limits: limits,
+            writer: spool.writer, segments: segments, market: market)
+        tables.append(table)
+        commits.add(table)
     }
+
+    /// The table with this name, if its rows can be recorded.
+    func recordable(_ table: String) -> TableRecorder? { byName[table].map { tables[$0] } }
 
     // MARK: Sources
 
@@ -109,8 +129,14 @@ final class Recorder {
                 source.repeated += 1
                 return
             }
+            if _slowPath(commits.isAuditFull), table.tableClass == .audit { throw refusalOfFullQueue(table) }
             do throws(Refusal) {
                 try parser.parse(line, readAhead: readAhead, from: fields, into: table.builder, names: table.names)
+                if let market = table.market, _slowPath(market.isThinning), table.builder.completeRow() == nil,
+                    skips(market, table, source, position, monotonic)
+                {
+                    return
+                }
                 try table.finishRow(from: source, position: position, now: now, monotonic: monotonic)
             } catch {
                 table.builder.undoRow()
@@ -123,6 +149,45 @@ final class Recorder {
             source.refused += 1
             throw error
         }
+    }
+
+    /// Takes a line of the writer's own.
+    func append(text line: String, from source: Source, now: Int64, monotonic: Int64) throws(Refusal) {
+        var line = line
+        let refusal = line.withUTF8 { utf8 -> Refusal? in
+            do throws(Refusal) {
+                try append(UnsafeRawBufferPointer(utf8), from: source, now: now, monotonic: monotonic)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let refusal { throw refusal }
+    }
+
+    /// Whether the builder's unfinished row is not to be recorded; then it is gone, and counted.
+    private func skips(_ market: MarketTable, _ table: TableRecorder, _ source: Source, _ position: UInt64, _ monotonic: Int64) -> Bool {
+        let key = market.key(of: table.builder)
+        guard let reason = market.reasonToSkip(key) else { return false }
+        table.builder.undoRow()
+        source.dropped += 1
+        guard !isLossKnown(source, position) else { return true }
+        market.note(reason, key)
+        guardian?.ledger.hold(source, from: position, to: position + 1, monotonic: monotonic)
+        return true
+    }
+
+    /// Whether what is lost of a source at this position is in the ledger already, from before the writer was started.
+    func isLossKnown(_ source: Source, _ position: UInt64) -> Bool {
+        guard position < source.resumeLimit, let name = source.name, let table = guardian?.lossTable else { return false }
+        return position < table.segments.positions.end(name)
+    }
+
+    private func refusalOfFullQueue(_ table: TableRecorder) -> Refusal {
+        let why = commits.blockedBy.map { "\($0)" } ?? "it is too slow"
+        return Refusal(
+            "the disk takes no rows (\(why)), and \(commits.undurableBytes(.audit)) bytes of accepted ones wait for it in memory: not taken, send it again later",
+            table: table.schema.table)
     }
 
     /// Counts a line that could not even be read, such as one that is too long.
@@ -181,52 +246,28 @@ final class Recorder {
 
     /// Makes every row of one source durable.
     func commit(_ source: Source) {
-        for table in tables where source.hasUndurable(in: table) { table.cut() }
-        commitCut()
+        guardian?.flushLosses(of: source, monotonic: Clock.monotonic())
+        commits.commit(where: { source.hasUndurable(in: $0) }, cutting: true, mayRetry: false)
     }
 
     // MARK: Durability
 
-    /// Whether no more input should be taken: the disk takes nothing, or too much waits for it.
-    var isBlocked: Bool { failure != nil || tables.reduce(0) { $0 + $1.segments.undurableBytes } > Self.maxUndurableBytes }
-    /// Why nothing becomes durable at present; nil if it does.
-    var blockedBy: IOFailure? { failure?.error }
+    /// Why something does not become durable at present; nil if everything does.
+    var blockedBy: IOFailure? { commits.blockedBy }
 
-    /// Does what is due: cuts aged chunks, makes cut ones durable, seals aged segments.
+    /// Does what is due: sees to pressure and losses, cuts aged chunks, makes cut ones durable, seals aged segments.
     ///
     /// - Returns: whether anything became durable.
     @discardableResult
     func tick(monotonic: Int64) -> Bool {
-        if let failure, monotonic < failure.retryAt { return false }
-        var due = failure != nil
-        for table in tables {
-            if let since = table.gatheringSince, monotonic - since >= table.limits.age { due = true }
-        }
-        if due {
-            // One round of syncs serves all: tables that would be due soon go along.
-            for table in tables {
-                if let since = table.gatheringSince, monotonic - since >= table.limits.age / 2 { table.cut() }
-            }
-        }
-        let isDirty = tables.contains { $0.segments.isDirty }
-        if isDirty && dirtySince == nil { dirtySince = monotonic }
-        let now = Clock.now()
-        let sealDue = tables.contains { ($0.segments.sealDeadline ?? .max) <= now }
-        if let since = dirtySince, due || monotonic - since >= syncAge { return commitCut() }
-        return sealDue ? commitCut() : false
+        guardian?.tick(monotonic: monotonic)
+        return commits.tick(monotonic: monotonic)
     }
 
     /// Nanoseconds of the monotonic clock at which ``tick(monotonic:)`` has something to do; nil if nothing waits.
     var nextDeadline: Int64? {
-        if let failure { return failure.retryAt }
-        var deadline: Int64?
-        func consider(_ time: Int64) { deadline = min(deadline ?? .max, time) }
-        for table in tables {
-            if let since = table.gatheringSince { consider(since + table.limits.age) }
-            if let seal = table.segments.sealDeadline { consider(Clock.monotonic() + max(0, seal - Clock.now())) }
-        }
-        if let dirtySince { consider(dirtySince + syncAge) } else if tables.contains(where: { $0.segments.isDirty }) { consider(0) }
-        return deadline
+        guard let guarded = guardian?.nextDeadline else { return commits.nextDeadline }
+        return min(guarded, commits.nextDeadline ?? .max)
     }
 
     /// Makes every row taken so far durable.
@@ -234,47 +275,14 @@ final class Recorder {
     /// - Returns: whether all is durable; if not, ``blockedBy`` says why.
     @discardableResult
     func commit() -> Bool {
-        for table in tables { table.cut() }
-        return commitCut()
+        guardian?.flushLosses(monotonic: Clock.monotonic())
+        return commits.commit(cutting: true)
     }
 
     /// Makes everything durable and seals every segment.
     func finish() throws(IOFailure) {
-        guard commit() else { throw failure?.error ?? IOFailure("sync", spool.path, EIO) }
+        guard commit() else { throw blockedBy ?? IOFailure("sync", spool.path, EIO) }
         let now = Clock.now()
         for table in tables { try table.segments.seal(now: now) }
-    }
-
-    @discardableResult
-    private func commitCut() -> Bool {
-        let now = Clock.now()
-        var worst: IOFailure?
-        for table in tables {
-            do {
-                try table.commit(now: now)
-            } catch {
-                worst = error
-            }
-        }
-        note(worst)
-        return worst == nil
-    }
-
-    private func note(_ error: IOFailure?) {
-        let monotonic = Clock.monotonic()
-        guard let error else {
-            if let failure {
-                log.notice("the disk takes rows again after \((monotonic - failure.since) / 1_000_000) ms; nothing was lost")
-            }
-            failure = nil
-            dirtySince = nil
-            return
-        }
-        if failure == nil {
-            log.critical(
-                "cannot write: \(error); no input is taken, and what was taken is kept in memory and tried again\(error.isNoSpace ? "; make room on the disk" : "")"
-            )
-        }
-        failure = (error, failure?.since ?? monotonic, monotonic + Self.retryDelay)
     }
 }

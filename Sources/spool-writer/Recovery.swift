@@ -103,6 +103,20 @@ struct Recovery {
             // Never renamed, so never read and never counted on: it holds at most a header.
             try Directory.remove("\(spool.directory(of: table))/\(name)")
         }
+        try finishGivingUp()
+    }
+
+    /// A segment beside its own tombstone was given up by a writer that was killed before it could remove it.
+    private mutating func finishGivingUp() throws {
+        let names = try spool.segments(of: table)
+        for (segment, tombstone) in zip(names, names.dropFirst()) where segment.number == tombstone.number {
+            guard let header = try? SegmentReader(path: spool.path(of: tombstone, table: table)).header, header.isShed, header.table == table,
+                header.writer == spool.writer, header.name == tombstone, header.lost.contains(segment.firstSequence)
+            else { throw RecoveryFailure.refused("\(table)/\(segment) and \(tombstone) have one number") }
+            try Directory.remove(spool.path(of: segment, table: table))
+            try Directory.sync(spool.directory(of: table))
+            note(alert: false, "\(table)/\(segment): removed; it was given up for want of room, as \(tombstone) says")
+        }
     }
 
     private mutating func recover(_ name: SegmentName) throws {

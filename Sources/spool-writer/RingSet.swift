@@ -13,6 +13,8 @@ final class RingSet {
     static let maxRings = 1_024
     /// Most bytes that are taken from a ring before the others have their turn, and the disk.
     private static let turnBytes = 8 << 20
+    /// The same of a ring with market rows alone: a flood of them must not keep audit rows waiting for long.
+    private static let marketTurnBytes = 1 << 20
     static let suffix = ".ring"
     private static let asideSuffix = ".bad"
     /// Files of one name that are kept aside.
@@ -117,27 +119,36 @@ final class RingSet {
         var taken = 0
         hasMore = false
         let now = Clock.now()
+        var usage: (audit: Double, market: Double) = (0, 0)
         for ring in rings {
-            if recorder.isBlocked { break }
+            // Its rows wait where they are, and its producer sees that it is full.
+            if ring.hasAuditTables, recorder.commits.isAuditFull {
+                usage.audit = max(usage.audit, 1)
+                continue
+            }
             var own = 0
             do throws(RingDefect) {
-                while own < min(ring.file.header.dataBytes, Self.turnBytes) {
+                let waiting = try ring.waitingShare()
+                if ring.hasAuditTables { usage.audit = max(usage.audit, waiting) } else { usage.market = max(usage.market, waiting) }
+                while own < min(ring.file.header.dataBytes, ring.hasAuditTables ? Self.turnBytes : Self.marketTurnBytes) {
                     let bytes = try ring.drain(through: memory, now: now, monotonic: monotonic)
                     if bytes == 0 { break }
                     own += bytes
                     // The producer's free room is what is durable: a ring that is half full of rows that are not must not wait.
                     if ring.undurableBytes > ring.file.header.dataBytes / 2 {
                         recorder.commit(ring.source)
-                        if recorder.isBlocked { break }
                         try ring.publishDurable()
+                        if ring.hasAuditTables, recorder.commits.isAuditFull { break }
                     }
                 }
             } catch {
                 setAside(ring, error)
             }
             taken += own
-            if own > min(ring.file.header.dataBytes / 4, Self.turnBytes / 2) { hasMore = true }
+            if own > min(ring.file.header.dataBytes / 4, Self.marketTurnBytes / 2) { hasMore = true }
         }
+        recorder.guardian?.auditRingUsage = usage.audit
+        recorder.guardian?.marketRingUsage = usage.market
         longestWait = hasMore ? Self.eagerWait : min(longestWait, Self.quietAfter) * 2
         rings.removeAll(where: \.isAbandoned)
         if taken > 0 { lastRow = monotonic }

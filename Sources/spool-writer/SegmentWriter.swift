@@ -1,6 +1,13 @@
 import SpoolFormat
 import SpoolIO
 
+/// A chunk that was given up before it was durable.
+struct DroppedChunk {
+    let header: ChunkHeader
+    /// Its LZ4 frame.
+    let data: [UInt8]
+}
+
 /// Appends chunks to the segments of one table and publishes how far they are durable.
 ///
 /// Chunks are compressed straight into ``unsynced`` and stay there until they are synced, so that a full disk or a failed
@@ -37,10 +44,14 @@ final class SegmentWriter {
 
     private var active: Active?
     private var markFile: File?
+    /// A segment that was not where it should be when it was last synced.
+    private var missing: SegmentHeader?
     private var publications: UInt64 = 0
     private var nextNumber: UInt64
     /// Rows `[lostFrom, next sequence)` that recovery found missing; the next segment's header declares them.
     private var lostFrom: UInt64?
+    /// Those rows were given up for want of room, rather than damaged.
+    private var isShed = false
     private let columns: [WireColumn]
     private let frames = LZ4FrameWriter()
 
@@ -87,6 +98,32 @@ final class SegmentWriter {
         positions.forget(source)
         durablePositions.forget(source)
     }
+
+    /// Gives up the oldest chunks that are not durable: at least so many bytes of them, whole cuts, or all there are. Their sequences are not used
+    /// again; the next segment says so.
+    ///
+    /// - Returns: the chunks, their data frames still compressed.
+    func dropOldest(bytes: Int) -> [DroppedChunk] {
+        var dropped: [DroppedChunk] = []
+        var offset = 0
+        for chunk in pending {
+            if offset >= bytes, dropped.last?.header.continues != true { break }
+            let start = offset + chunk.headerBytes
+            offset = start + chunk.header.dataBytes
+            dropped.append(DroppedChunk(header: chunk.header, data: Array(unsynced.bytes[start..<offset])))
+        }
+        guard let first = dropped.first else { return [] }
+        if lostFrom == nil { (lostFrom, isShed) = (first.header.firstSequence, true) }
+        pending.removeFirst(dropped.count)
+        unsynced.dropFirst(offset)
+        writtenBytes = 0
+        // A segment has no gaps: the active one ends where it is durable.
+        active?.isSuspect = true
+        return dropped
+    }
+
+    /// Names of the sources of chunks that are not durable.
+    var pendingSources: Set<String> { Set(pending.flatMap { $0.header.sources.map(\.source) }) }
 
     /// Whether chunks wait to be written or synced.
     var isDirty: Bool { !pending.isEmpty }
@@ -177,7 +214,10 @@ final class SegmentWriter {
         if !pending.isEmpty {
             do {
                 try file.sync()
+                try file.checkName()
             } catch {
+                // Moved away or removed: whether what was durable is lost shows when there is a spool again.
+                if error.isMissing { missing = active?.header }
                 active?.isSuspect = true
                 writtenBytes = 0
                 try abandon(now: now)
@@ -201,6 +241,22 @@ final class SegmentWriter {
         try close(now: now)
     }
 
+    /// Ends the active segment and begins another, so that it is no longer the newest. When this returns both are durable.
+    func roll(now: Int64) throws(IOFailure) {
+        guard pending.isEmpty, active?.entries.isEmpty == false else { return }
+        try close(now: now)
+        try begin(now: now)
+    }
+
+    /// Bytes of the active segment that are durable; 0 if it has no rows.
+    var activeBytes: UInt64 { active.map { $0.entries.isEmpty ? 0 : $0.durableBytes } ?? 0 }
+
+    /// Whether the durable mark names this segment, or none behind it is there yet.
+    func isNewest(_ name: SegmentName) -> Bool { name.number + 1 >= nextNumber }
+
+    /// What of each source is durable.
+    var durableSources: [SourcePosition] { durablePositions.all }
+
     /// When the active segment is due to be sealed for its age; nil if there is none with rows.
     var sealDeadline: Int64? {
         guard let active, !active.entries.isEmpty else { return nil }
@@ -211,12 +267,19 @@ final class SegmentWriter {
 
     /// Begins a segment. When this returns its header and name are durable, and its mark is published.
     private func begin(now: Int64) throws(IOFailure) {
+        try spool.checkID()
         let directory = spool.directory(of: schema.table)
         try Directory.create(directory)
         let first = pending.first?.header.firstSequence ?? nextSequence
+        if let gone = missing {
+            missing = nil
+            if !File.exists(spool.path(of: gone.name, table: schema.table)), gone.firstSequence < first {
+                (lostFrom, isShed) = (min(lostFrom ?? .max, gone.lostFrom), false)
+            }
+        }
         let header = SegmentHeader(
             table: schema.table, writer: spool.writer, number: nextNumber, firstSequence: first, lostFrom: lostFrom ?? first,
-            created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn, partitionRule: schema.partitionRule,
+            isShed: isShed && lostFrom.map { $0 < first } == true, created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn, partitionRule: schema.partitionRule,
             sources: durablePositions.all)
         let path = spool.path(of: header.name, table: schema.table)
         let temporary = path + ".tmp"
@@ -233,6 +296,7 @@ final class SegmentWriter {
         active = begun
         nextNumber += 1
         lostFrom = nil
+        isShed = false
         try publish(begun, now: now, sealed: false, durably: true)
     }
 
@@ -279,9 +343,10 @@ final class SegmentWriter {
             durableBytes: segment.durableBytes, durableEnd: max(durableEnd, segment.header.firstSequence), isSealed: sealed,
             published: now, minEventTime: segment.minEventTime, maxEventTime: segment.maxEventTime, publications: publications)
         let directory = spool.directory(of: schema.table)
-        let isNew = markFile == nil
+        // A spool that came back may be a copy, with another file in the mark's place.
+        let isNew = markFile.map { $0.isGone } ?? true
         let file: File
-        if let markFile { file = markFile } else { file = try File.openForWriting("\(directory)/\(DurableMark.fileName)") }
+        if let markFile, !isNew { file = markFile } else { file = try File.openForWriting("\(directory)/\(DurableMark.fileName)") }
         try file.write(mark.encode(), at: 0)
         if durably || isNew { try file.sync() }
         if isNew { try Directory.sync(directory) }

@@ -77,7 +77,7 @@ final class SocketServer {
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
                 if received + drained == 0 || Clock.monotonic() >= stopAt { break }
-            } else if !recorder.isBlocked && !isBusy && drained == 0 {
+            } else if !isBusy && drained == 0 {
                 let pause = GatherPause.microseconds(bytes: received, lines: lines, elapsed: round - roundBefore)
                 if pause > 0 { usleep(pause) }
             }
@@ -98,7 +98,6 @@ final class SocketServer {
     }
 
     private func descriptors(accepting: Bool) -> [pollfd] {
-        let takesInput = !recorder.isBlocked
         let listens = accepting && connections.count < maxConnections && Clock.monotonic() >= acceptAgainAt
         var polled = [
             pollfd(fd: stop, events: Int16(POLLIN), revents: 0),
@@ -107,7 +106,7 @@ final class SocketServer {
         ]
         for connection in connections {
             var events: Int32 = 0
-            if takesInput && !connection.inputEnded { events |= POLLIN }
+            if !connection.inputEnded { events |= POLLIN }
             if connection.hasAnswers { events |= POLLOUT }
             polled.append(pollfd(fd: events == 0 ? -1 : connection.descriptor, events: Int16(events), revents: 0))
         }
@@ -119,7 +118,7 @@ final class SocketServer {
         let monotonic = Clock.monotonic()
         var wait = Self.maxWait
         if let deadline = recorder.nextDeadline { wait = min(wait, deadline - monotonic) }
-        if let rings, !recorder.isBlocked { wait = min(wait, rings.wait(monotonic: monotonic)) }
+        if let rings { wait = min(wait, rings.wait(monotonic: monotonic)) }
         return max(0, wait)
     }
 
@@ -132,7 +131,7 @@ final class SocketServer {
         for (index, connection) in connections.enumerated()
         where index + Self.fixedDescriptors < polled.count && polled[index + Self.fixedDescriptors].fd >= 0 {
             let events = Int32(polled[index + Self.fixedDescriptors].revents)
-            if events & (POLLIN | POLLHUP | POLLERR) != 0, !recorder.isBlocked, !connection.inputEnded {
+            if events & (POLLIN | POLLHUP | POLLERR) != 0, !connection.inputEnded {
                 let before = connection.lineCount
                 received += connection.receive(into: recorder, server: self)
                 lines += connection.lineCount - before

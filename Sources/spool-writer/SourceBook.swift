@@ -7,6 +7,8 @@ final class Source {
     /// Lines taken from it so far; the next line has this position.
     var position: UInt64
     var accepted: UInt64 = 0
+    /// Market rows that were not recorded.
+    var dropped: UInt64 = 0
     var refused: UInt64 = 0
     /// Lines that were in the spool already when they came, after a resend.
     var repeated: UInt64 = 0
@@ -45,6 +47,9 @@ final class Source {
 extension Source {
     /// Whether it has rows of this table that are not durable.
     func hasUndurable(in table: AnyObject) -> Bool { undurable[ObjectIdentifier(table)] != nil }
+
+    /// Position of its first row of this table that is not durable.
+    func firstUndurable(in table: AnyObject) -> UInt64? { undurable[ObjectIdentifier(table)] }
 }
 
 /// What one source gave to the rows now being gathered for a table.

@@ -1,3 +1,4 @@
+import SpoolConfig
 import SpoolFormat
 import SpoolIO
 import SpoolRing
@@ -14,9 +15,19 @@ struct ChunkLimits {
 /// Everything of one table: the rows being gathered, the sources they came from, and the segment they go to.
 final class TableRecorder {
     let schema: TableSchema
+    let tableClass: TableClass
+    let sync: SyncPolicy
     let limits: ChunkLimits
     let names: FieldTable
     let segments: SegmentWriter
+    /// What is recorded of it and what is not; nil for a table of which everything is.
+    let market: MarketTable?
+    /// Why the disk took nothing of it the last time, since when, and when that is tried again.
+    var failure: (error: IOFailure, since: Int64, retryAt: Int64)?
+    /// When the oldest chunk that is not durable was cut, on the clock that never jumps.
+    private(set) var dirtySince: Int64?
+    /// Whether chunks are cut and not durable.
+    var isDirty: Bool { segments.isDirty }
 
     /// Partitions that are gathered at the same time. Late rows, and producers whose clocks differ around midnight, would else
     /// cut a chunk with every row.
@@ -37,8 +48,14 @@ final class TableRecorder {
     /// The same on the clock that never jumps; nil while no row is gathered.
     private(set) var gatheringSince: Int64?
 
-    init(schema: TableSchema, limits: ChunkLimits, writer: String, segments: SegmentWriter) throws(SchemaError) {
+    init(
+        schema: TableSchema, tableClass: TableClass, sync: SyncPolicy, limits: ChunkLimits, writer: String, segments: SegmentWriter,
+        market: MarketTable?
+    ) throws(SchemaError) {
         self.schema = schema
+        self.tableClass = tableClass
+        self.sync = sync
+        self.market = market
         self.limits = limits
         self.segments = segments
         names = FieldTable(table: schema.table, schema.columns)
@@ -54,7 +71,7 @@ final class TableRecorder {
     func finishRow(from source: Source, position: UInt64, now: Int64, monotonic: Int64) throws(Refusal) {
         var outcome = builder.finishRow()
         if _slowPath(outcome == .otherPartition) {
-            try switchPartition()
+            try switchPartition(monotonic)
             outcome = builder.finishRow()
         }
         if case .missing(let column) = outcome {
@@ -64,16 +81,16 @@ final class TableRecorder {
             gatheringSince = monotonic
             firstIngest = now
         }
-        contribute(source, from: position, to: position + 1)
-        if builder.rows >= limits.rows || builder.byteCount >= limits.bytes { cut() }
+        contribute(source, from: position, to: position + 1, monotonic: monotonic)
+        if builder.rows >= limits.rows || builder.byteCount >= limits.bytes { cut(monotonic: monotonic) }
     }
 
     /// Goes on with the builder that takes the unfinished row.
     @inline(never)
-    private func switchPartition() throws(Refusal) {
+    private func switchPartition(_ monotonic: Int64) throws(Refusal) {
         guard let target = try otherBuilder(for: builder.unfinishedEventTime) else {
             // The row stays with its builder, which is empty after this.
-            return cut()
+            return cut(monotonic: monotonic)
         }
         builder.moveUnfinishedRow(to: target)
         others.append(builder)
@@ -132,7 +149,7 @@ final class TableRecorder {
     private func appendRun(
         _ rows: RingRows, _ plan: RowPlan, _ names: NameTable, _ origin: RingOrigin, refuse: (Int, Refusal) -> Void
     ) throws(Refusal) -> Int {
-        let range = try open(RowGather.eventTime(rows, 0, plan: plan))
+        let range = try open(RowGather.eventTime(rows, 0, plan: plan), origin.monotonic)
         var run = rows.prefix(max(1, min(limits.rows - builder.rows, plan.rows(within: Self.maxRunBytes, names: names))))
         var times = RowGather.eventTimes(run, plan: plan)
         if times.earliest < range.from || times.latest >= range.to {
@@ -161,15 +178,17 @@ final class TableRecorder {
             firstIngest = origin.now
         }
         let first = run.record(0).start
-        contribute(origin.source, from: origin.base + UInt64(first), to: origin.base + UInt64(run.record(run.count - 1).end))
-        if builder.rows >= limits.rows || builder.byteCount >= limits.bytes { cut() }
+        contribute(
+            origin.source, from: origin.base + UInt64(first), to: origin.base + UInt64(run.record(run.count - 1).end),
+            monotonic: origin.monotonic)
+        if builder.rows >= limits.rows || builder.byteCount >= limits.bytes { cut(monotonic: origin.monotonic) }
         return run.count
     }
 
     /// Turns to a builder that takes rows of this time.
     ///
     /// - Returns: the times that it takes.
-    private func open(_ time: Int64) throws(Refusal) -> (from: Int64, to: Int64) {
+    private func open(_ time: Int64, _ monotonic: Int64) throws(Refusal) -> (from: Int64, to: Int64) {
         guard time >= EventTime.earliest, time <= EventTime.latest else {
             throw RingRefusal.time(time, table: schema.table, field: schema.columns[schema.eventTimeColumn].name)
         }
@@ -178,14 +197,15 @@ final class TableRecorder {
                 others.append(builder)
                 builder = target
             } else {
-                cut()
+                cut(monotonic: monotonic)
             }
         }
         return builder.openRange(for: time)
     }
 
+    /// Notes that the rows being gathered are of this source, from this position to that.
     @inline(__always)
-    private func contribute(_ source: Source, from position: UInt64, to end: UInt64) {
+    func contribute(_ source: Source, from position: UInt64, to end: UInt64, monotonic: Int64) {
         if let last = contributions.indices.last, contributions[last].source === source {
             contributions[last].end = end
             return
@@ -197,12 +217,13 @@ final class TableRecorder {
         }
         contributions.append(Contribution(source: source, first: position, end: end))
         source.noteUndurable(self, from: position)
-        if contributions.count == FormatLimits.chunkSources { cut() }
+        if contributions.count == FormatLimits.chunkSources { cut(monotonic: monotonic) }
     }
 
     /// Makes chunks of the gathered rows, one a partition, if there are any. They are neither written nor durable yet.
-    func cut() {
+    func cut(monotonic: Int64) {
         guard gatheringSince != nil else { return }
+        if dirtySince == nil { dirtySince = monotonic }
         let positions = contributions.compactMap { part in
             part.source.name.map { SourcePosition(source: $0, end: part.end, complete: part.source.complete) }
         }
@@ -222,8 +243,34 @@ final class TableRecorder {
         }
         try segments.write(now: now)
         try segments.sync(now: now)
+        dirtySince = nil
         for source in cutSources { source.noteDurable(self, rest: rest(of: source)) }
         cutSources.removeAll(keepingCapacity: true)
+    }
+
+    /// Gives up the oldest chunks that are not durable, so that their sources can go on: at least so many bytes of them, or all there are.
+    ///
+    /// - Parameter hold: is told between which positions of a source the rows were, before the source hears that they are dealt with.
+    /// - Returns: what is given up; the caller counts it.
+    func dropOldest(bytes: Int, hold: (Source, _ from: UInt64, _ to: UInt64) -> Void) -> [DroppedChunk] {
+        let dropped = segments.dropOldest(bytes: bytes)
+        guard !dropped.isEmpty else { return [] }
+        if !segments.isDirty { dirtySince = nil }
+        let waiting = segments.pendingSources
+        var ends: [String: UInt64] = [:]
+        for position in dropped.flatMap(\.header.sources) { ends[position.source] = max(ends[position.source] ?? 0, position.end) }
+        for source in cutSources {
+            let end = source.name.flatMap { ends[$0] }
+            if let end, let from = source.firstUndurable(in: self), from < end { hold(source, from, end) }
+            if let name = source.name, waiting.contains(name) {
+                // Its next rows lie behind those that are gone.
+                if let end { source.noteDurable(self, rest: end) }
+            } else if !segments.isDirty || end != nil {
+                source.noteDurable(self, rest: rest(of: source))
+            }
+        }
+        cutSources.removeAll { !$0.hasUndurable(in: self) }
+        return dropped
     }
 
     /// Position of the source's first row that is gathered and not cut.

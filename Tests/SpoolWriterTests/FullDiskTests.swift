@@ -53,13 +53,13 @@ struct FullDiskTests {
         for _ in 0..<6 {
             try disk.fill(leaving: Int.random(in: 0...90_000, using: &random))
             for _ in 0..<60 {
-                guard !recorder.isBlocked else { break }
+                guard recorder.blockedBy == nil else { break }
                 try recorder.take(Self.line(n, &random), from: source)
                 n += 1
                 if random.oneIn(4) { recorder.commit() }
             }
             recorder.commit()
-            if recorder.isBlocked {
+            if recorder.blockedBy != nil {
                 blocked += 1
                 #expect(recorder.blockedBy?.isNoSpace == true)
                 // Tried again while there is still no room: nothing changes.
@@ -69,7 +69,7 @@ struct FullDiskTests {
             disk.makeRoom()
             recorder.tick(monotonic: Clock.monotonic() + 600_000_000)
             #expect(recorder.commit())
-            #expect(!recorder.isBlocked)
+            #expect(recorder.blockedBy == nil)
             #expect(source.complete == n)
             #expect(source.complete >= durable)
         }

@@ -313,7 +313,7 @@ struct RingSetTests {
         try disk.fill(leaving: 0)
         while publish() {}
         for _ in 0..<4 { test.settle() }
-        #expect(test.recorder?.isBlocked == true)
+        #expect(test.recorder?.blockedBy != nil)
         #expect(producer.durable < producer.position)
         let durable = producer.durable
         let before = n
@@ -321,7 +321,7 @@ struct RingSetTests {
         disk.makeRoom()
         test.recorder?.tick(monotonic: Clock.monotonic() + 300_000_000)
         test.settle()
-        #expect(test.recorder?.isBlocked == false)
+        #expect(test.recorder?.blockedBy == nil)
         #expect(producer.durable > durable)
         while publish() && n < before + 100 {}
         try test.stop()

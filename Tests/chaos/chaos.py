@@ -36,7 +36,7 @@ SETTINGS = """
 [writer]
 chunk_rows = 400
 chunk_age = "40ms"
-sync_age = "20ms"
+sync = "every 20ms"
 segment_bytes = "256KiB"
 [loader]
 linger = "20ms"

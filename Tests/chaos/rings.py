@@ -56,7 +56,7 @@ SETTINGS = """
 [writer]
 chunk_rows = 400
 chunk_age = "30ms"
-sync_age = "10ms"
+sync = "every 10ms"
 segment_bytes = "1MiB"
 ring_poll = "2ms"
 """

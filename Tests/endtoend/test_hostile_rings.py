@@ -19,7 +19,7 @@ QUICK = """
 [writer]
 chunk_rows = 100
 chunk_age = "20ms"
-sync_age = "10ms"
+sync = "every 10ms"
 """
 
 

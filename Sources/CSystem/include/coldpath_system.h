@@ -58,6 +58,9 @@ static inline uint32_t cp_not_plain_text(const uint8_t *text) {
 // fallocate(2) with FALLOC_FL_KEEP_SIZE: reserves space without moving the end of the file. 0 or errno.
 int cp_reserve(int descriptor, int64_t offset, int64_t count);
 
+// fallocate(2) of a file's first `count` bytes, its size included. 0 or errno.
+int cp_allocate(int descriptor, int64_t count);
+
 // Blocks SIGTERM and SIGINT for the process and returns a descriptor that becomes readable when one arrives, or -1.
 // SIGPIPE is ignored from then on: a peer that went away is an error of write(2), not a death.
 int cp_stop_signals(void);

@@ -40,7 +40,8 @@ final class TestSpool {
             schema: schema, spool: spool, start: try Recovery.run(spool: spool, table: table, now: Self.start),
             segmentBytes: segmentBytes, segmentAge: .max / 4)
         recorder = try TableRecorder(
-            schema: schema, limits: ChunkLimits(rows: 1_000_000, age: .max, bytes: 1 << 30), writer: spool.writer, segments: segments)
+            schema: schema, tableClass: .audit, sync: .eachChunk, limits: ChunkLimits(rows: 1_000_000, age: .max, bytes: 1 << 30),
+            writer: spool.writer, segments: segments, market: nil)
     }
 
     deinit { parser.free() }
@@ -75,11 +76,11 @@ final class TestSpool {
         try commit()
     }
 
-    func cut() { recorder.cut() }
+    func cut() { recorder.cut(monotonic: now) }
 
     /// Makes everything appended durable; what was not cut becomes one chunk.
     func commit() throws {
-        recorder.cut()
+        recorder.cut(monotonic: now)
         try recorder.commit(now: now)
     }
 

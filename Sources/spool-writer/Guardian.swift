@@ -1,0 +1,203 @@
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// Sees to it that audit rows find room and time: thins market rows under pressure, makes room on a disk that fills up, and lets no loss pass
+/// in silence.
+final class Guardian: Losses {
+    private static let lookEvery: Int64 = 500_000_000
+    /// The same while there is something to be done about it.
+    private static let busyEvery: Int64 = 50_000_000
+    private static let retainEvery: Int64 = 60_000_000_000
+
+    let ledger: LossLedger
+    /// Where losses are recorded; nil if the schemas have no such table.
+    let lossTable: TableRecorder?
+    private(set) var usage: DiskUsage?
+    private(set) var thresholds: DiskThresholds
+    private(set) var pressure = Pressure()
+    /// Of the fullest ring with market rows, as of the last time that they were drained: the share that nobody had taken yet.
+    var marketRingUsage = 0.0
+    /// The same of rings with audit rows.
+    var auditRingUsage = 0.0
+
+    private unowned let recorder: Recorder
+    private let commits: GroupCommit
+    private let markets: [MarketTable]
+    private let shedder: Shedder
+    private let log: Logger
+    private let own = Source(name: nil)
+    private var lookAt: Int64 = 0
+    private var retainAt: Int64 = 0
+    private var isExhausted = false
+    private var isSpoolMissing = false
+    private var toldStage = Pressure.Stage.none
+
+    init(configuration: Configuration, recorder: Recorder, log: Logger) throws {
+        self.recorder = recorder
+        self.log = log
+        commits = recorder.commits
+        thresholds = try DiskThresholds(configuration: configuration)
+        ledger = LossLedger(log: log)
+        lossTable = recorder.recordable(LossLedger.table)
+        if let lossTable, lossTable.tableClass != .audit {
+            throw ConfigFailure(description: "[tables.\(LossLedger.table)]: class must be audit: it is where losses are recorded")
+        }
+        markets = commits.tables.compactMap(\.market)
+        for market in markets { ledger.add(market) }
+        shedder = Shedder(configuration: configuration, spool: recorder.spool, commits: commits, ledger: ledger, log: log)
+        if lossTable == nil, !markets.isEmpty {
+            log.warning("the schemas have no table \(LossLedger.table): rows that are not recorded under pressure are named in this log only")
+        }
+        usage = try? DiskUsage(path: recorder.spool.path)
+        if let usage {
+            commits.reserve = DiskReserve(spool: recorder.spool, wanted: configuration.bytes("writer.reserve"), total: usage.total)
+        }
+        commits.losses = self
+    }
+
+    // MARK: Time
+
+    func tick(monotonic: Int64) {
+        if monotonic >= lookAt { look(monotonic) }
+        updatePressure(monotonic)
+        if let deadline = ledger.deadline, monotonic >= deadline { flushLosses(monotonic: monotonic) }
+    }
+
+    /// When ``tick(monotonic:)`` has something to do, on the clock that never jumps; nil if it can wait for others.
+    var nextDeadline: Int64? {
+        var deadline = ledger.deadline
+        if thresholds.level >= .shed || pressure.rung > 0 { deadline = min(deadline ?? .max, lookAt) }
+        return deadline
+    }
+
+    // MARK: Pressure
+
+    private func updatePressure(_ monotonic: Int64) {
+        guard !markets.isEmpty else { return }
+        let floor: Pressure.Floor = thresholds.level == .emergency ? .nothing : thresholds.level == .shed && isExhausted ? .tradesOnly : .none
+        pressure.update(usage: max(commits.queueUsage(.market), marketRingUsage), floor: floor, now: monotonic)
+        let stage = pressure.stage
+        guard stage != toldStage else { return }
+        toldStage = stage
+        for market in markets { market.stage = stage }
+        let reason = floor != .none ? "disk" : "queue"
+        log.log(level: stage == .none ? .notice : .warning, "market tables: recorded is \(stage.text) (\(reason))")
+        ledger.noteIncident(
+            "recording_changed", severity: stage == .none ? "info" : "warning", reason: reason, detail: "recorded is \(stage.text)",
+            monotonic: monotonic)
+    }
+
+    // MARK: The disk
+
+    private func look(_ monotonic: Int64) {
+        lookAt = monotonic + Self.lookEvery
+        noteMissing()
+        guard !isSpoolMissing, let usage = try? DiskUsage(path: recorder.spool.path) else { return }
+        self.usage = usage
+        let before = thresholds.level
+        thresholds.update(usage.ratio)
+        if thresholds.level != before { announce(usage, monotonic) }
+        let now = Clock.now()
+        if thresholds.level < .shed {
+            isExhausted = false
+            // Not if that alone would make the disk too full.
+            if usage.excess(over: thresholds.shed - DiskThresholds.hysteresis) == 0 { refillReserve(usage) }
+        } else {
+            lookAt = monotonic + Self.busyEvery
+            let wanted = usage.excess(over: thresholds.shed - 2 * DiskThresholds.hysteresis)
+            switch shedder.step(wanted: wanted, now: now, monotonic: monotonic, settle: { self.settle(monotonic) }) {
+            case .freed, .working: isExhausted = false
+            case .nothingLeft: isExhausted = true
+            }
+        }
+        if monotonic >= retainAt {
+            retainAt = monotonic + Self.retainEvery
+            shedder.retain(now: now)
+        }
+    }
+
+    private func refillReserve(_ usage: DiskUsage) {
+        guard let reserve = commits.reserve, !reserve.isWhole else { return }
+        reserve.refill()
+        // What it takes counts as used from now on.
+        self.usage = (try? DiskUsage(path: recorder.spool.path)) ?? usage
+    }
+
+    private func announce(_ usage: DiskUsage, _ monotonic: Int64) {
+        let percent = Int(usage.ratio * 100)
+        let (event, severity, level): (String, String, Logger.Level) =
+            switch thresholds.level {
+            case .ok: ("disk_ok", "info", .notice)
+            case .warn: ("disk_warn", "warning", .warning)
+            case .shed: ("disk_shed", "error", .error)
+            case .emergency: ("disk_emergency", "critical", .critical)
+            }
+        let what =
+            switch thresholds.level {
+            case .ok: "is no longer short of room"
+            case .warn: "fills up"
+            case .shed: "is short of room: loaded segments go, then market segments, then market rows"
+            case .emergency: "is nearly full: no market row is taken, and audit rows may soon be refused; make room"
+            }
+        log.log(level: level, "RecorderFailure: the disk of the spool \(what); \(percent) % used, \(usage.available) bytes free")
+        ledger.noteIncident(event, severity: severity, reason: "disk", detail: "\(percent) % used", monotonic: monotonic)
+    }
+
+    private func noteMissing() {
+        do {
+            try recorder.spool.checkID()
+            if isSpoolMissing { log.notice("the spool \(recorder.spool.path) is back") }
+            isSpoolMissing = false
+        } catch {
+            if !isSpoolMissing {
+                log.critical("RecorderFailure: \(error): moved away, removed or unmounted; rows are kept in memory until it is back")
+            }
+            isSpoolMissing = true
+        }
+    }
+
+    // MARK: Losses
+
+    func hold(_ source: Source, from: UInt64, to: UInt64) { ledger.hold(source, from: from, to: to, monotonic: Clock.monotonic()) }
+
+    func note(_ chunks: [DroppedChunk], of table: TableRecorder) {
+        var counts = LossCount()
+        for chunk in chunks {
+            let block = try? chunk.data.withUnsafeBytes { raw in
+                try NativeBlock(LZ4Frame.decompress(raw, contentBytes: chunk.header.blockBytes), columns: table.schema.wireColumns)
+            }
+            counts.add(block, chunk.header, eventTimeColumn: table.schema.eventTimeColumn)
+        }
+        let monotonic = Clock.monotonic()
+        for (symbol, loss) in counts.losses.sorted(by: { $0.key < $1.key }) {
+            ledger.note(
+                LossLedger.Entry(table: table.schema.table, symbol: symbol, reason: .queueFull, loss: loss, sequences: nil), monotonic: monotonic)
+        }
+    }
+
+    /// Makes rows of all losses that are noted, if there is room for them.
+    func flushLosses(monotonic: Int64) {
+        guard !ledger.isEmpty, !commits.isFull(.audit) else { return }
+        let now = Clock.now()
+        ledger.flush(
+            component: "spool-writer", now: now, monotonic: monotonic,
+            record: { line throws(Refusal) in try recorder.append(text: line, from: own, now: now, monotonic: monotonic) },
+            contribute: { source, from, to in lossTable?.contribute(source, from: from, to: to, monotonic: monotonic) })
+    }
+
+    /// The same, if rows of this source wait for it.
+    func flushLosses(of source: Source, monotonic: Int64) {
+        if source.hasUndurable(in: ledger) { flushLosses(monotonic: monotonic) }
+    }
+
+    /// Makes all losses that are noted durable.
+    ///
+    /// - Returns: false if they are not.
+    private func settle(_ monotonic: Int64) -> Bool {
+        guard let lossTable else { return true }
+        flushLosses(monotonic: monotonic)
+        return ledger.isEmpty && commits.commit(where: { $0 === lossTable }, cutting: true)
+    }
+}

@@ -1,0 +1,177 @@
+import SpoolConfig
+import SpoolFormat
+
+/// Why a row is not recorded although its producer sent it; the texts stand in `system_events.reason`.
+enum LossReason: Int, CaseIterable {
+    /// `writer.record = "changes"`, and neither best bid nor ask had changed.
+    case unchanged
+    /// Sooner after the symbol's last row than the pressure of the moment allows.
+    case sampling
+    /// So much pressure that only trades are recorded.
+    case pressure
+    /// The disk has no room for market rows.
+    case disk
+    /// It waited in memory for a disk that took nothing, and others that waited for longer were too many.
+    case queueFull
+    /// It lay in a segment that was given up, unloaded, to make room.
+    case shed
+
+    var text: String {
+        switch self {
+        case .unchanged: "unchanged"
+        case .sampling: "sampling"
+        case .pressure: "pressure"
+        case .disk: "disk"
+        case .queueFull: "queue_full"
+        case .shed: "shed"
+        }
+    }
+}
+
+/// Rows of one symbol that were not recorded.
+struct SymbolLoss {
+    var count: UInt64 = 0
+    /// Least and greatest event time.
+    var from = Int64.max
+    var to = Int64.min
+
+    mutating func note(_ time: Int64) {
+        count += 1
+        from = min(from, time)
+        to = max(to, time)
+    }
+}
+
+/// What is recorded of one market table and what is not, symbol by symbol.
+final class MarketTable {
+    /// The columns that the decision looks at, where the table has them.
+    struct Columns {
+        let symbol: Int?
+        /// The column that says `trade`, and the value that it then has.
+        let event: (column: Int, trade: UInt8)?
+        /// Prices and sizes of the best bid and ask.
+        let top: [Int]
+
+        init(_ schema: TableSchema) {
+            func column(_ name: String) -> Int? { schema.columns.firstIndex { $0.name == name } }
+            symbol = column("symbol").flatMap { schema.columns[$0].type == ColumnType(.string) ? $0 : nil }
+            event = column("event").flatMap { index in
+                guard schema.columns[index].type.width == 1, schema.columns[index].type.shape == .plain else { return nil }
+                return schema.columns[index].type.enumCases.first { $0.name == "trade" }.map { (index, UInt8(truncatingIfNeeded: $0.value)) }
+            }
+            top = ["bid_px1", "bid_sz1", "ask_px1", "ask_sz1"].compactMap(column).filter { schema.columns[$0].type.width == 8 }
+        }
+    }
+
+    /// What the decision looks at in a row.
+    struct Key {
+        /// Of ``symbol(_:)``.
+        let symbol: Int
+        let isTrade: Bool
+        /// A hash of the best bid and ask.
+        let top: UInt64
+        let time: Int64
+    }
+
+    private struct LastRow {
+        var time = Int64.min / 2
+        var top: UInt64 = 0
+        var isThere = false
+    }
+
+    /// Symbols that are told apart; further ones are counted together, as are those that the row does not name.
+    private static let maxSymbols = 65_536
+
+    let table: String
+    let columns: Columns
+    var stage = Pressure.Stage.none
+    private let recordsChangesOnly: Bool
+    /// Nanoseconds; 0 for never.
+    private let sample: Int64
+    private var names = NameDictionary()
+    private var last: [LastRow] = [LastRow()]
+    /// By symbol, then by reason.
+    private var losses = [SymbolLoss](repeating: SymbolLoss(), count: LossReason.allCases.count)
+    /// Rows of ``losses``.
+    private(set) var unrecordedRows: UInt64 = 0
+
+    init(schema: TableSchema, configuration: Configuration) {
+        table = schema.table
+        columns = Columns(schema)
+        recordsChangesOnly = configuration.text("writer.record", table: schema.table) == "changes"
+        sample = configuration.duration("writer.sample", table: schema.table)
+    }
+
+    deinit { names.free() }
+
+    /// Whether any row is to be decided on; if not, all are recorded.
+    var isThinning: Bool { stage != .none || (recordsChangesOnly && !columns.top.isEmpty) }
+
+    /// A symbol's number.
+    func symbol(_ text: UnsafeRawBufferPointer) -> Int {
+        guard let base = text.baseAddress, text.count > 0 else { return 0 }
+        guard names.count < Self.maxSymbols else { return 0 }
+        let index = Int(names.index(of: base, count: text.count))
+        while last.count <= index {
+            last.append(LastRow())
+            losses.append(contentsOf: repeatElement(SymbolLoss(), count: LossReason.allCases.count))
+        }
+        return index
+    }
+
+    /// Decides whether a row is recorded, and remembers that it was.
+    ///
+    /// - Returns: nil if it is recorded.
+    func reasonToSkip(_ key: Key) -> LossReason? {
+        if stage == .nothing { return .disk }
+        if key.isTrade { return nil }
+        if stage == .tradesOnly { return .pressure }
+        let before = last[key.symbol]
+        // Times of a feed may run backwards; a row that is as far before the last one is as good as one behind it.
+        let elapsed = key.time.subtractingReportingOverflow(before.time)
+        let distance = elapsed.overflow ? Int64.max : Int64(clamping: elapsed.partialValue.magnitude)
+        if recordsChangesOnly, !columns.top.isEmpty, before.isThere, before.top == key.top, sample == 0 || distance < sample {
+            return .unchanged
+        }
+        if case .interval(let time) = stage, before.isThere, distance < time { return .sampling }
+        last[key.symbol] = LastRow(time: key.time, top: key.top, isThere: true)
+        return nil
+    }
+
+    func note(_ reason: LossReason, _ key: Key) {
+        losses[key.symbol * LossReason.allCases.count + reason.rawValue].note(key.time)
+        unrecordedRows += 1
+    }
+
+    /// Takes the counts of what was not recorded, which begin anew.
+    func takeLosses() -> [(symbol: String, reason: LossReason, loss: SymbolLoss)] {
+        guard unrecordedRows > 0 else { return [] }
+        unrecordedRows = 0
+        var taken: [(String, LossReason, SymbolLoss)] = []
+        for (index, loss) in losses.enumerated() where loss.count > 0 {
+            guard let reason = LossReason(rawValue: index % LossReason.allCases.count) else { continue }
+            let (bytes, count) = names.text(UInt32(index / LossReason.allCases.count))
+            taken.append((String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self), reason, loss))
+            losses[index] = SymbolLoss()
+        }
+        return taken
+    }
+
+    // MARK: Rows of a builder
+
+    /// Of the builder's unfinished row, which is complete.
+    func key(of builder: BlockBuilder) -> Key {
+        var symbol = 0
+        if let column = columns.symbol { symbol = self.symbol(builder.unfinishedText(column)) }
+        var top: UInt64 = 0
+        for column in columns.top { top = Self.mix(top, builder.unfinishedBits(column)) }
+        let isTrade = columns.event.map { UInt8(truncatingIfNeeded: builder.unfinishedBits($0.column)) == $0.trade } ?? false
+        return Key(symbol: symbol, isTrade: isTrade, top: top, time: builder.unfinishedEventTime)
+    }
+
+    @inline(__always)
+    static func mix(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+        let product = (hash &+ 0x9E37_79B9_7F4A_7C15 ^ word).multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
+        return product.high ^ product.low
+    }
+}
