@@ -33,16 +33,11 @@ public final class File {
         return UInt64(status.st_size)
     }
 
-    /// Whether its name leads to another file, or to none.
-    public var isGone: Bool {
+    /// Whether a name leads to this very file: what is written to one that was moved away or removed nobody finds.
+    public func isAt(_ path: String) -> Bool {
         var own = stat()
         var named = stat()
-        return fstat(descriptor, &own) != 0 || stat(path, &named) != 0 || own.st_ino != named.st_ino || own.st_dev != named.st_dev
-    }
-
-    /// - Throws: `IOFailure` with ENOENT if the file was moved away or removed: what is written to it then nobody finds.
-    public func checkName() throws(IOFailure) {
-        if isGone { throw IOFailure("find (it was moved away or removed)", path, ENOENT) }
+        return fstat(descriptor, &own) == 0 && stat(path, &named) == 0 && own.st_ino == named.st_ino && own.st_dev == named.st_dev
     }
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }

@@ -34,9 +34,9 @@ final class DiskReserve {
 
     /// Takes what is missing. Without an error: if there is no room now, there may be later.
     func refill() {
-        guard !isWhole || (wanted > 0 && file?.isGone == true), (try? spool.checkID()) != nil else { return }
+        guard !isWhole || (wanted > 0 && file?.isAt(path) == false), (try? spool.checkID()) != nil else { return }
         do {
-            if file?.isGone != false { file = try File.openForWriting(path) }
+            if file?.isAt(path) != true { file = try File.openForWriting(path) }
             try file?.allocate(wanted)
             bytes = wanted
         } catch {

@@ -1,3 +1,4 @@
+import Glibc
 import SpoolFormat
 import SpoolIO
 
@@ -210,11 +211,12 @@ final class SegmentWriter {
     ///   chunks wait to be written again into a new one.
     func sync(now: Int64) throws(IOFailure) {
         precondition(writtenBytes == unsynced.count, "sync with \(unsynced.count - writtenBytes) bytes unwritten")
-        guard let file = active?.file else { return }
+        guard let file = active?.file, let header = active?.header else { return }
         if !pending.isEmpty {
-            do {
+            do throws(IOFailure) {
                 try file.sync()
-                try file.checkName()
+                let path = spool.path(of: header.name, table: schema.table)
+                guard file.isAt(path) else { throw IOFailure("find (it was moved away or removed)", path, ENOENT) }
             } catch {
                 // Moved away or removed: whether what was durable is lost shows when there is a spool again.
                 if error.isMissing { missing = active?.header }
@@ -344,7 +346,7 @@ final class SegmentWriter {
             published: now, minEventTime: segment.minEventTime, maxEventTime: segment.maxEventTime, publications: publications)
         let directory = spool.directory(of: schema.table)
         // A spool that came back may be a copy, with another file in the mark's place.
-        let isNew = markFile.map { $0.isGone } ?? true
+        let isNew = markFile.map { !$0.isAt($0.path) } ?? true
         let file: File
         if let markFile, !isNew { file = markFile } else { file = try File.openForWriting("\(directory)/\(DurableMark.fileName)") }
         try file.write(mark.encode(), at: 0)

@@ -33,7 +33,7 @@ import Testing
 
     @Test("rows gathered since the last cut are not called durable when those before them are")
     func restIsNotDurable() throws {
-        let spool = try TestSpool(["writer.chunk_rows": "5"])
+        let spool = try TestSpool(["writer.chunk_rows": "5", "writer.sync": "every 100ms"])
         let recorder = try spool.recorder()
         let source = Source(name: nil)
         try take(0..<7, recorder, source)

@@ -1,0 +1,162 @@
+import SpoolFormat
+import SpoolIO
+import SpoolTesting
+import Testing
+
+@testable import spool_writer
+
+/// Tables for tests of what is recorded of market data.
+enum MarketSchemas {
+    static let quotes = """
+        CREATE TABLE market_data (ts DateTime64(9, 'UTC'), symbol LowCardinality(String), event Enum8('quote' = 1, 'trade' = 2),
+        bid_px1 Nullable(Float64), bid_sz1 Nullable(Float64), ask_px1 Nullable(Float64), ask_sz1 Nullable(Float64), n UInt64 DEFAULT 0,
+        spool_writer String, spool_seq UInt64) ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY ts;
+        """
+    static let events = """
+        CREATE TABLE system_events (ts DateTime64(9, 'UTC'), component LowCardinality(String), event LowCardinality(String),
+        severity Enum8('info' = 2, 'warning' = 3, 'error' = 4, 'critical' = 5) DEFAULT 'info', table_name LowCardinality(String) DEFAULT '',
+        symbol LowCardinality(String) DEFAULT '', range_from Nullable(DateTime64(9, 'UTC')), range_to Nullable(DateTime64(9, 'UTC')),
+        seq_from Nullable(UInt64), seq_to Nullable(UInt64), row_count UInt64 DEFAULT 0, reason LowCardinality(String) DEFAULT '',
+        detail String DEFAULT '', spool_writer String, spool_seq UInt64) ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY ts;
+        """
+
+    static func quote(_ symbol: String, at ms: Int64, bid: Double?, n: UInt64 = 0, event: String = "quote") -> String {
+        let price = bid.map { "\($0)" } ?? "null"
+        return "{\"table\":\"market_data\",\"ts\":\(TestSpool.time + ms * 1_000_000),\"symbol\":\"\(symbol)\",\"event\":\"\(event)\","
+            + "\"bid_px1\":\(price),\"bid_sz1\":1,\"ask_px1\":101,\"ask_sz1\":2,\"n\":\(n)}"
+    }
+}
+
+/// A row of `system_events` that names a loss.
+struct RecordedLoss: Hashable {
+    let symbol: String
+    let reason: String
+    let rows: UInt64
+}
+
+extension TestSpool {
+    /// The losses that are recorded, in their order; incidents are left out.
+    func losses() throws -> [RecordedLoss] {
+        try rows("system_events").compactMap { row in
+            func text(_ column: Int) -> String {
+                if case .bytes(let bytes) = row[column] { String(decoding: bytes, as: UTF8.self) } else { "" }
+            }
+            guard text(2) == "rows_dropped", case .integer(let count) = row[10] else { return nil }
+            return RecordedLoss(symbol: text(5), reason: text(11), rows: UInt64(count))
+        }
+    }
+
+    /// The values of `n` of what is recorded of market data.
+    func recordedQuotes() throws -> [UInt64] {
+        try rows("market_data").map { row in
+            guard case .integer(let n) = row[7] else { throw FormatError.malformed("no number") }
+            return UInt64(n)
+        }
+    }
+}
+
+struct MarketTableTests {
+    private func spool(_ flags: [String: String] = [:]) throws -> TestSpool {
+        try TestSpool(schemas: [MarketSchemas.quotes, MarketSchemas.events], flags)
+    }
+
+    @Test("as configured by default, everything is recorded and nothing is lost")
+    func recordsAll() throws {
+        let spool = try spool()
+        let recorder = try spool.recorder()
+        let source = Source(name: nil)
+        for n in 0..<UInt64(50) { try recorder.take(MarketSchemas.quote("A", at: Int64(n), bid: 100, n: n), from: source) }
+        try recorder.finish()
+        #expect(try spool.recordedQuotes() == Array(0..<50))
+        #expect(!Directory.exists("\(spool.spoolPath)/system_events"))
+        #expect(source.dropped == 0)
+    }
+
+    @Test("changes only: a quote that changes neither best bid nor ask is skipped, trades never; each loss is in the ledger by symbol")
+    func changesOnly() throws {
+        let spool = try spool(["writer.record": "changes"])
+        let recorder = try spool.recorder()
+        let source = Source(name: nil)
+        let lines: [(String, Double?, String)] = [
+            ("A", 100, "quote"), ("A", 100, "quote"), ("B", 100, "quote"), ("A", 100.5, "quote"), ("A", 100.5, "trade"), ("A", 100.5, "quote"),
+            ("B", nil, "quote"), ("B", nil, "quote"), ("B", 100, "quote"), ("A", 100, "quote"),
+        ]
+        for (n, line) in lines.enumerated() {
+            try recorder.take(MarketSchemas.quote(line.0, at: Int64(n), bid: line.1, n: UInt64(n), event: line.2), from: source)
+        }
+        try recorder.finish()
+        #expect(try spool.recordedQuotes() == [0, 2, 3, 4, 6, 8, 9])
+        #expect(Set(try spool.losses()) == [RecordedLoss(symbol: "A", reason: "unchanged", rows: 2), RecordedLoss(symbol: "B", reason: "unchanged", rows: 1)])
+        #expect(source.accepted == 7)
+        #expect(source.dropped == 3)
+        #expect(source.complete == 10)
+    }
+
+    @Test("with a sampling interval, a quote that changes nothing is recorded again after it")
+    func sampling() throws {
+        let spool = try spool(["writer.record": "changes", "writer.sample": "10ms"])
+        let recorder = try spool.recorder()
+        for n in 0..<UInt64(35) {
+            try recorder.take(MarketSchemas.quote("A", at: Int64(n), bid: 100, n: n), from: Source(name: nil))
+        }
+        try recorder.finish()
+        #expect(try spool.recordedQuotes() == [0, 10, 20, 30])
+        #expect(try spool.losses() == [RecordedLoss(symbol: "A", reason: "unchanged", rows: 31)])
+    }
+
+    @Test("under pressure quotes of a symbol are sampled, then only trades recorded, then nothing")
+    func stages() throws {
+        let market = MarketTable(
+            schema: try #require(try SchemaText.tables(from: [("test", MarketSchemas.quotes)]).first),
+            configuration: try TestSpool().configuration())
+        let symbol = "A".withCString { market.symbol(UnsafeRawBufferPointer(start: $0, count: 1)) }
+        let other = "B".withCString { market.symbol(UnsafeRawBufferPointer(start: $0, count: 1)) }
+        func reasons(_ stage: Pressure.Stage, _ keys: [(Int, Bool, Int64)]) -> [LossReason?] {
+            market.stage = stage
+            return keys.map { market.reasonToSkip(MarketTable.Key(symbol: $0.0, isTrade: $0.1, top: UInt64($0.2), time: $0.2)) }
+        }
+        #expect(!market.isThinning)
+        #expect(
+            reasons(.interval(10), [(symbol, false, 100), (symbol, false, 109), (other, false, 109), (symbol, true, 109), (symbol, false, 110)])
+                == [nil, .sampling, nil, nil, nil])
+        // A clock that was set back does not silence the symbol until it has caught up.
+        #expect(reasons(.interval(10), [(symbol, false, 50), (symbol, false, 55)]) == [nil, .sampling])
+        #expect(reasons(.tradesOnly, [(symbol, false, 500), (symbol, true, 500)]) == [.pressure, nil])
+        #expect(reasons(.nothing, [(symbol, false, 900), (symbol, true, 900)]) == [.disk, .disk])
+        #expect(market.isThinning)
+    }
+
+    @Test("what is not recorded holds its producer back until the loss itself is durable")
+    func lossesHoldTheirSource() throws {
+        let spool = try spool(["writer.record": "changes"])
+        let recorder = try spool.recorder()
+        let source = recorder.source(named: "socket:p", resume: true)
+        for n in 0..<UInt64(10) { try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100, n: n), from: source) }
+        #expect(source.complete == 0)
+        // The quotes' own chunk is durable, the ledger's row not yet noted.
+        recorder.commits.commit(where: { $0.schema.table == "market_data" }, cutting: true)
+        #expect(source.complete == 1)
+        recorder.commit()
+        #expect(source.complete == 10)
+        #expect(try spool.losses() == [RecordedLoss(symbol: "A", reason: "unchanged", rows: 9)])
+    }
+
+    @Test("lines that are sent again after a crash, and whose loss is recorded, are not counted twice")
+    func lossesAreCountedOnce() throws {
+        let spool = try spool(["writer.record": "changes"])
+        do {
+            let recorder = try spool.recorder()
+            let source = recorder.source(named: "socket:p", resume: true)
+            for n in 0..<UInt64(10) { try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100, n: n), from: source) }
+            recorder.commit()
+        }
+        let recorder = try spool.recorder()
+        let source = recorder.source(named: "socket:p", resume: true)
+        source.position = 0
+        for n in 0..<UInt64(12) { try recorder.take(MarketSchemas.quote("A", at: 0, bid: n < 10 ? 100 : 100.5, n: n), from: source) }
+        try recorder.finish()
+        // Line 1 is decided on anew, and now recorded: the ledger may say too much after a crash, never too little.
+        #expect(try spool.recordedQuotes() == [0, 1, 10])
+        #expect(try spool.losses().reduce(0) { $0 + $1.rows } == 10)
+    }
+}
