@@ -149,8 +149,8 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         let result = try run("audit", spool, ["--url", server.url])
         #expect(
             result.output == """
-                TABLE   ROWS IN SPOOL  IN CLICKHOUSE  MISSING  DUPLICATE  UNKNOWN  PENDING  EXPIRED  QUARANTINED  RESULT
-                trades              4              3        1          1        1        0        0            0  NOT COMPLETE
+                TABLE   ROWS IN SPOOL  IN CLICKHOUSE  MISSING  DUPLICATE  UNKNOWN  PENDING  EXPIRED  QUARANTINED  SHED  RESULT
+                trades              4              3        1          1        1        0        0            0     0  NOT COMPLETE
                 trades: missing sequences: 3
                 trades: duplicate sequences: 2
                 trades: unknown sequences: 9
@@ -161,7 +161,8 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         let complete = try run("audit", spool, ["--url", server.url])
         #expect(
             complete.status == 0
-                && complete.output.hasSuffix("          4              4        0          0        0        0        0            0  ok\n")
+                && complete.output.hasSuffix(
+                    "          4              4        0          0        0        0        0            0     0  ok\n")
         )
     }
 

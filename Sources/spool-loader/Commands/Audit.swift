@@ -8,7 +8,8 @@ extension SpoolLoader {
             abstract: "Compare the spool's rows with what ClickHouse holds; name every missing and every duplicate row.",
             discussion: """
                 Exit status 1 if a row is missing, doubled or unknown to the spool. Rows that the loader has not come to yet are \
-                pending, rows older than the table's TTL expired: neither is missing. With --since and --until whole chunks are compared \
+                pending, rows older than the table's TTL expired, rows that the writer gave up for want of room shed: none of them is \
+                missing. Rows that were pruned from the spool are not compared. With --since and --until whole chunks are compared \
                 that have a row in the range.
                 """)
         @OptionGroup var common: CommonOptions
@@ -47,21 +48,21 @@ extension SpoolLoader {
             var text = TextTable(
                 [
                     "TABLE", "ROWS IN SPOOL", "IN CLICKHOUSE", "MISSING", "DUPLICATE", "UNKNOWN", "PENDING", "EXPIRED", "QUARANTINED",
-                    "RESULT",
+                    "SHED", "RESULT",
                 ],
-                numbers: [1, 2, 3, 4, 5, 6, 7, 8])
+                numbers: [1, 2, 3, 4, 5, 6, 7, 8, 9])
             for result in results {
                 text.add([
                     result.table, "\(result.rows)", "\(result.present)", "\(result.missing.rows)", "\(result.duplicate.rows)",
                     "\(result.unknown.rows)", "\(result.pending.rows)", "\(result.expired.rows)", "\(result.quarantined.rows)",
-                    result.isClean ? "ok" : "NOT COMPLETE",
+                    "\(result.shed.rows)", result.isClean ? "ok" : "NOT COMPLETE",
                 ])
             }
             print(text.text, terminator: "")
             for result in results {
                 for (name, part) in [
                     ("missing", result.missing), ("duplicate", result.duplicate), ("unknown", result.unknown),
-                    ("quarantined", result.quarantined),
+                    ("quarantined", result.quarantined), ("shed", result.shed),
                 ]
                 where part.rows > 0 {
                     print("\(result.table): \(name) sequences: \(part.sequences)")
