@@ -166,6 +166,61 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         )
     }
 
+    @Test func pruneSaysWhatItWouldDeleteAndThenDeletesJustThat() throws {
+        let spool = try spool()
+        let store = try CheckpointStore(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
+        var checkpoint = store.checkpoint
+        (checkpoint.next, checkpoint.segmentNumber) = (5, 2)
+        try store.save(checkpoint)
+        let size = byteText(try File.openForReading(spool.path(of: spool.segments()[0])).size())
+        func expected(_ what: String) -> String {
+            """
+            \(what) trades/0000000001-00000000000000000001.lz4: 3 rows, \(size)
+            TABLE   SEGMENTS  ROWS     SIZE  FIRST THAT STAYS
+            trades         1     3  \(size)  0000000002-00000000000000000004.lz4 (is the newest)
+
+            """
+        }
+        let dry = try run("prune", spool, ["--dry-run", "--keep", "1s"])
+        #expect(dry.output == expected("would delete") && dry.status == 0)
+        #expect(try spool.segments().count == 2)
+        let kept = try run("prune", spool, ["--keep", "3650d"])
+        #expect(kept.status == 0 && kept.output.contains("  0000000001-00000000000000000001.lz4 (was sealed at 2026-01-02T03:04:05Z)\n"))
+        let json = try run("prune", spool, ["--dry-run", "--keep", "1s", "--json"]).output
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [[String: Any]])
+        #expect(report[0]["rows"] as? Int == 3 && report[0]["dryRun"] as? Bool == true && report[0]["reason"] as? String == "is the newest")
+        let done = try run("prune", spool, ["--keep", "1s"])
+        #expect(done.output == expected("deleted") && done.status == 0)
+        #expect(try spool.segments().map(\.number) == [2])
+        #expect(try run("verify", spool).status == 0)
+    }
+
+    @Test func pruneRefusesWithoutACheckpointAndOnBadUse() throws {
+        let spool = try spool()
+        let none = try run("prune", spool)
+        #expect(none.status == 64 && none.errors.hasPrefix("spool-loader: there is no checkpoint \(spool.checkpoints)/test-1, so nothing"))
+        let named = try run("prune", spool, ["--table", "trades"])
+        #expect(named.status == 64 && named.errors.contains("/trades.checkpoint"))
+        #expect(try run("prune", spool, ["--table", "fills"]).status == 64)
+        #expect(try run("prune", spool, ["--keep", "soon"]).errors.contains("loader.keep is \"soon\"; expected a duration"))
+        #expect(try spool.segments().count == 2)
+    }
+
+    @Test func auditRefusesReportsThatItCannotWriteBeforeItAsks() throws {
+        let spool = try spool()
+        let server = FakeClickHouse()
+        let home = TemporaryDirectory()
+        for more in [
+            ["--output", home.file("r")], ["--sign", "key"], ["--json", "--output", home.file("r"), "--sign", home.file("no.pem")],
+            ["--json", "--output", home.file("no/where")],
+        ] {
+            let result = try run("audit", spool, ["--url", server.url] + more)
+            #expect(result.status == (more.last == home.file("no/where") ? 74 : 64), "\(more): \(result.errors)")
+        }
+        #expect(server.requests == 0)
+        #expect(try Bytes.list(home.path) == [])
+    }
+
     /// A reader of RFC 4180, by bytes.
     private func csv(_ text: String) -> [[String]] {
         var records: [[String]] = [[]]

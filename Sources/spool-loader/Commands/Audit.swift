@@ -22,9 +22,25 @@ extension SpoolLoader {
         var until: EventTime?
         @Flag(help: "Print JSON.")
         var json = false
+        @Option(help: ArgumentHelp("With --json: write the whole report to this file instead.", valueName: "file"))
+        var output: String?
+        @Option(
+            help: ArgumentHelp(
+                "With --output: sign it with the private key in this PEM file (Ed25519, ECDSA or RSA); the signature is FILE.sig.",
+                valueName: "key"))
+        var sign: String?
+
+        func validate() throws {
+            if output != nil, !json { throw ValidationError("--output needs --json: the report is JSON") }
+            if sign != nil, output == nil { throw ValidationError("--sign needs --output: a signature is of a file's bytes") }
+        }
 
         func run() throws {
             try reporting {
+                let begun = Clock.now()
+                let key = try sign.map { try SigningKey(path: $0) }
+                let files = output.map { ReportFiles(path: $0) }
+                try files?.checkWritable()
                 let configuration = try common.configuration(server.flags)
                 let spool = try SpoolDirectory.open(configuration.required("spool"))
                 let known = try spool.tables()
@@ -39,9 +55,30 @@ extension SpoolLoader {
                         times: (since?.time ?? .min, until?.time ?? .max))
                     results.append(try audit.run())
                 }
-                if json { try printJSON(results) } else { show(results) }
+                if let files {
+                    let report = try self.report(results, spool, clickHouse, key, begun: begun).encoded()
+                    try files.write(report, signature: try key?.sign(report))
+                } else if json {
+                    try printJSON(results)
+                } else {
+                    show(results)
+                }
                 if results.contains(where: { !$0.isClean }) { throw ExitCode(1) }
             }
+        }
+
+        private func report(
+            _ results: [TableAudit.Result], _ spool: SpoolDirectory, _ server: ClickHouse, _ key: SigningKey?, begun: Int64
+        ) throws -> AuditReport {
+            let version = String(decoding: try server.query("SELECT version() FORMAT TSVRaw"), as: UTF8.self)
+            return AuditReport(
+                tool: "spool-loader \(SpoolLoader.configuration.version)", begun: rfc3339(begun), ended: rfc3339(Clock.now()),
+                spool: AuditReport.Spool(path: spool.path, writer: spool.writer),
+                clickhouse: AuditReport.Server(
+                    url: AuditReport.withoutCredentials(server.url), database: server.database,
+                    version: String(version.prefix { !$0.isNewline })),
+                since: since.map { rfc3339($0.time) }, until: until.map { rfc3339($0.time) }, clean: results.allSatisfy(\.isClean),
+                signature: key.map { AuditReport.Signature(algorithm: $0.algorithm, key: $0.fingerprint) }, tables: results)
         }
 
         private func show(_ results: [TableAudit.Result]) {
