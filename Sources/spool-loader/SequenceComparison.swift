@@ -79,8 +79,20 @@ struct SequenceComparison {
             stretches = [first.lowerBound..<last.upperBound]
         }
         let fetched = SequenceSet(stretches)
-        for leaf in leaves where fetched.intersection(leaf.range).isEmpty { take(leaf) }
-        for stretch in stretches { try fetch(stretch) }
+        var there: [Range<UInt64>] = []
+        for leaf in leaves where fetched.intersection(leaf.range).isEmpty { there += inventory.rows.intersection(leaf.range).ranges }
+        for stretch in stretches { there += try fetch(stretch) }
+        // Once a bucket: the buckets come in order, so that each goes behind what is there already.
+        take(SequenceSet(there), in: bucket.range)
+    }
+
+    private mutating func take(_ found: SequenceSet, in range: Range<UInt64>) {
+        present.formUnion(found.intersection(inventory.rows.intersection(range)))
+        presentShed.formUnion(found.intersection(inventory.shed.intersection(range)))
+        // What was pruned from the spool is not unknown: only what it never published is.
+        if !isRestricted {
+            beyond.formUnion(found.intersection(max(inventory.end, range.lowerBound)..<max(inventory.end, range.upperBound)))
+        }
     }
 
     // MARK: Asking
@@ -126,31 +138,27 @@ struct SequenceComparison {
         return bucket
     }
 
-    /// Which sequences of the range are there, and how often.
-    private mutating func fetch(_ range: Range<UInt64>) throws(CommandFailure) {
+    /// The sequences of the range that are there; those that are there more than once are noted.
+    private mutating func fetch(_ range: Range<UInt64>) throws(CommandFailure) -> [Range<UInt64>] {
         let sequence = TableSchema.sequenceColumn
+        // Two of each are enough to know, and bound the answer.
         let body = try server.query(
-            "SELECT \(sequence), count() \(source)\(condition(range)) GROUP BY \(sequence) ORDER BY \(sequence) FORMAT RowBinary")
-        guard body.count % 16 == 0 else { throw nonsense(body) }
+            "SELECT \(sequence) \(source)\(condition(range)) ORDER BY \(sequence) LIMIT 2 BY \(sequence) FORMAT RowBinary")
+        guard body.count % 8 == 0 else { throw nonsense(body) }
         var found: [Range<UInt64>] = []
         var doubled: [Range<UInt64>] = []
-        let values = sequences(body)
-        for index in stride(from: 0, to: values.count, by: 2) {
-            let (value, copies) = (values[index], values[index + 1])
-            guard range.contains(value), copies > 0, value >= found.last?.upperBound ?? 0 else { throw nonsense(body) }
-            if let last = found.last, last.upperBound == value {
+        for value in sequences(body) {
+            guard range.contains(value), value >= (found.last?.upperBound ?? 1) - 1 else { throw nonsense(body) }
+            if let last = found.last, last.upperBound > value {
+                doubled.append(value..<value + 1)
+            } else if let last = found.last, last.upperBound == value {
                 found[found.count - 1] = last.lowerBound..<value + 1
             } else {
                 found.append(value..<value + 1)
             }
-            if copies > 1 { doubled.append(value..<value + 1) }
         }
-        let all = SequenceSet(found)
-        present.formUnion(all.intersection(inventory.rows.intersection(range)))
-        presentShed.formUnion(all.intersection(inventory.shed.intersection(range)))
         duplicate.formUnion(SequenceSet(doubled))
-        // What was pruned from the spool is not unknown: only what it never published is.
-        if !isRestricted { beyond.formUnion(all.intersection(max(inventory.end, range.lowerBound)..<max(inventory.end, range.upperBound))) }
+        return found
     }
 
     private func nonsense(_ answer: [UInt8]) -> CommandFailure {

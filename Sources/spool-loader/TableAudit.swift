@@ -7,12 +7,25 @@ struct TableAudit {
         let rows: UInt64
         /// The sequences, for people; at most the first twenty ranges.
         let sequences: String
-        let ranges: [[UInt64]]
+        private let all: SequenceSet
+        /// All of them as `[first, end]`. Made when asked for: every second row of a large table would be a gigabyte of small arrays.
+        var ranges: [[UInt64]] { all.ranges.map { [$0.lowerBound, $0.upperBound] } }
+
+        private enum Key: CodingKey {
+            case rows, sequences, ranges
+        }
 
         init(_ set: SequenceSet) {
             rows = set.count
             sequences = set.text()
-            ranges = set.ranges.map { [$0.lowerBound, $0.upperBound] }
+            all = set
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(rows, forKey: .rows)
+            try container.encode(sequences, forKey: .sequences)
+            try container.encode(ranges, forKey: .ranges)
         }
     }
 

@@ -79,11 +79,9 @@ final class FakeClickHouse: Sendable {
         }
         if sql.hasPrefix("SELECT count(), uniqExact") { return .ok("\(found.values.reduce(0, +))\t\(found.count)\n") }
         if sql.hasPrefix("SELECT intDiv") { return .ok(buckets(found, of: number(after: "intDiv(spool_seq, ", in: sql) ?? 0)) }
-        if sql.hasPrefix("SELECT spool_seq, count()") {
-            return .answer(200, body: found.sorted { $0.key < $1.key }.flatMap { bytes($0.key) + bytes(UInt64($0.value)) })
-        }
         if sql.hasSuffix("FORMAT RowBinary") {
-            let all = found.sorted { $0.key < $1.key }.flatMap { Array(repeating: $0.key, count: $0.value) }
+            let most = number(after: "LIMIT ", in: sql).map(Int.init) ?? .max
+            let all = found.sorted { $0.key < $1.key }.flatMap { Array(repeating: $0.key, count: min($0.value, most)) }
             return .answer(200, body: all.flatMap(bytes))
         }
         return .exception(62, status: 400, "Syntax error: \(sql)")
