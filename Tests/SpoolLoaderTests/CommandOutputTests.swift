@@ -166,6 +166,33 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         )
     }
 
+    @Test func everyCommandNamesShedRowsAndEndsWell() throws {
+        let spool = try spool()
+        let name = try spool.segments()[0]
+        try spool.shed(name)
+        let tombstone = try spool.segments()[0]
+        let sizes = try spool.segments().map { byteText(try File.openForReading(spool.path(of: $0)).size()) }
+        let server = FakeClickHouse()
+        let load = try run("run", spool, ["--once", "--url", server.url])
+        #expect(load.output == "trades: loaded 1 rows in all, next is 5, 3 shed\n" && load.status == 0)
+        #expect(load.errors.contains("warning") && load.errors.contains("rows 1 to 3 were given up by the writer for want of room"))
+        let ls = try run("ls", spool, ["trades"])
+        #expect(
+            ls.output == """
+                SEGMENT                              STATE   ROWS  FIRST  LAST  FROM                 TO                    SIZE
+                0000000001-00000000000000000004.lz4  shed       0      1     3  -                    -                    \(sizes[0])
+                0000000002-00000000000000000004.lz4  active     1      4     4  2026-01-03T03:04:05  2026-01-03T03:04:05  \(sizes[1])
+
+                """)
+        let verify = try run("verify", spool)
+        #expect(verify.status == 0)
+        #expect(
+            verify.output.hasSuffix(
+                "  ok\nnote trades/\(tombstone) at 0: declares rows 1 to 3 shed: the writer gave them up for want of room\n"))
+        let audit = try run("audit", spool, ["--url", server.url])
+        #expect(audit.status == 0 && audit.output.hasSuffix("0     3  ok\ntrades: shed sequences: 1 to 3\n"), "\(audit.output)")
+    }
+
     @Test func pruneSaysWhatItWouldDeleteAndThenDeletesJustThat() throws {
         let spool = try spool()
         let store = try CheckpointStore(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
