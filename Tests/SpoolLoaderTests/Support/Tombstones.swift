@@ -18,7 +18,9 @@ extension TestSpool {
         header.sources = []
         let bytes = header.encode()
         let index = SegmentIndex.encode(entries: [], firstSequence: end, firstIngest: 0, sealed: now, at: UInt64(bytes.count))
-        try overwrite(path(of: header.name), bytes + index)
+        // As any segment: whoever sees the name sees all of it.
+        try overwrite(path(of: header.name) + ".tmp", bytes + index)
+        try Directory.rename(path(of: header.name) + ".tmp", to: path(of: header.name))
         if removes { try Directory.remove(path(of: name)) }
         return old
     }
