@@ -30,6 +30,7 @@ let package = Package(
         // C libraries, as Debian ships them.
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         // What Swift cannot reach by itself: CRC-32C instructions, XXH32 (libxxhash's header, nothing to link) and a few Linux calls.
         .target(name: "CSystem"),
         // The shared-memory ring between a trading thread and the writer: its layout and the producer's side, one C header.
@@ -60,7 +61,7 @@ let package = Package(
         .executableTarget(
             name: "spool-loader",
             dependencies: [
-                "SpoolFormat", "SpoolIO", "SpoolConfig", "CCurl",
+                "SpoolFormat", "SpoolIO", "SpoolConfig", "CCurl", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -109,7 +109,8 @@ public struct Setting: Sendable {
         Setting("writer.metrics", .text, nil, "HOST:PORT at which metrics are served over HTTP; none without it"),
         Setting(
             "writer.class", .choice(["auto", "audit", "market"]), "auto",
-            "audit rows are never given up; market rows are thinned and dropped under pressure. auto: market for market_data and metrics_timeseries"),
+            "audit rows are never given up; market rows are thinned and dropped under pressure. auto: market for market_data and metrics_timeseries"
+        ),
         Setting("loader.checkpoints", .path, "/var/lib/coldpath/checkpoints", "directory of the checkpoints"),
         Setting("loader.url", .list, "http://127.0.0.1:8123", "ClickHouse's HTTP addresses; the next one is tried when one fails"),
         Setting("loader.database", .text, "default", "database of the tables"),
@@ -121,6 +122,7 @@ public struct Setting: Sendable {
         Setting("loader.poll", .duration(1_000_000...60 * second), "200ms", "how often to look where inotify cannot tell"),
         Setting("loader.timeout", .duration(second...3_600 * second), "60s", "longest time for one request"),
         Setting("loader.backoff", .duration(1_000_000...60 * second), "200ms", "first wait after a failure; doubles, with jitter"),
+        Setting("loader.keep", .duration(0...3_650 * 86_400 * second), "24h", "how long prune keeps a segment after it was sealed"),
         Setting("loader.backoff_max", .duration(1_000_000...3_600 * second), "30s", "longest wait after failures"),
     ]
 

@@ -113,6 +113,12 @@ struct BatchPlanner {
         return (batch, body)
     }
 
+    /// Whether the segment of a batch in flight is not there any more, or a tombstone stands in its place.
+    func isGone(_ inflight: InflightBatch) throws -> Bool {
+        guard let segment = try tail.segment(number: inflight.segmentNumber) else { return true }
+        return segment.name.firstSequence > inflight.firstSequence
+    }
+
     /// Reads a batch's bytes and checks every data frame against its header.
     ///
     /// - Returns: the bytes, and how many of the chunks are sound: those from the first damaged one on must not be sent.

@@ -88,7 +88,8 @@ final class HTTPClient {
     func wait(milliseconds: Int32, descriptors: [Int32] = []) {
         var running: Int32 = 0
         curl_multi_perform(multi, &running)
-        finishDone()
+        // What became of it may call for the next request at once: then only a look at the descriptors, no sleep.
+        let milliseconds = finishDone() ? 0 : milliseconds
         var extra = descriptors.map { curl_waitfd(fd: $0, events: Int16(CURL_WAIT_POLLIN), revents: 0) }
         curl_multi_poll(multi, &extra, UInt32(extra.count), milliseconds, nil)
         curl_multi_perform(multi, &running)
@@ -105,8 +106,11 @@ final class HTTPClient {
         }
     }
 
-    private func finishDone() {
+    /// - Returns: whether a transfer ended.
+    @discardableResult
+    private func finishDone() -> Bool {
         var left: Int32 = 0
+        var hasEnded = false
         while let message = curl_multi_info_read(multi, &left) {
             guard message.pointee.msg == CURLMSG_DONE, let handle = message.pointee.easy_handle else { continue }
             let code = cp_curl_message_result(message)
@@ -114,7 +118,9 @@ final class HTTPClient {
             curl_multi_remove_handle(multi, handle)
             curl_easy_cleanup(handle)
             transfers.removeValue(forKey: handle)?.done(result)
+            hasEnded = true
         }
+        return hasEnded
     }
 
     private func outcome(of handle: UnsafeMutableRawPointer, _ code: CURLcode) -> HTTPResult {

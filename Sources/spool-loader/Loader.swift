@@ -21,6 +21,7 @@ final class Loader {
     private let server: ClickHouse
     private let http = HTTPClient()
     private let poll: Int64
+    private let batchRows: Int
     private let stopDescriptor: Int32
     private let watcher: Int32
     private var loaders: [TableLoader] = []
@@ -35,6 +36,7 @@ final class Loader {
         spool = try Self.openSpool(configuration.required("spool"), waiting: !once, log)
         server = try ClickHouse(configuration: configuration, http: http)
         poll = configuration.duration("loader.poll")
+        batchRows = configuration.count("loader.batch_rows")
         stopDescriptor = cp_stop_signals()
         guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
         // Without inotify (a network file system, no descriptors left) polling alone does.
@@ -65,12 +67,20 @@ final class Loader {
                 lastLook = now
                 if !once { try adoptTables() }
             }
-            for loader in loaders { loader.step(now: now) }
+            step(now)
             if once, let status = finalStatus() { return status }
             report(now)
             http.wait(milliseconds: waitMilliseconds(), descriptors: [stopDescriptor] + (watcher >= 0 ? [watcher] : []))
             drainWatcher()
             if isStopAsked() { return stop() }
+        }
+    }
+
+    /// Audit tables first, so that the others know how far behind those are.
+    private func step(_ now: Int64) {
+        for loader in loaders {
+            let isHeld = DrainOrder.isHeld(loader.tableClass, by: loaders.map(\.drainState), batchRows: batchRows)
+            loader.step(now: now, mayBegin: !isHeld)
         }
     }
 
@@ -97,6 +107,7 @@ final class Loader {
                 try TableLoader(
                     table: table, spool: spool, configuration: configuration, server: server, log: log, once: once))
         }
+        loaders.sort { ($0.tableClass == .audit ? 0 : 1, $0.table) < ($1.tableClass == .audit ? 0 : 1, $1.table) }
     }
 
     private func waitMilliseconds() -> Int32 {
@@ -106,7 +117,8 @@ final class Loader {
             switch loader.status {
             case .waiting(let until): wait = min(wait, until - now)
             case .ready: wait = 0
-            case .working, .drained, .stopped: break
+            // What it waits for ends with a request of another table, or at the next look.
+            case .working, .held, .drained, .stopped: break
             }
         }
         return Int32(max(0, (wait + 999_999) / 1_000_000))
@@ -149,6 +161,8 @@ final class Loader {
             let checkpoint = loader.checkpoint
             var text = "\(loader.table): loaded \(checkpoint.rowsLoaded) rows in all, next is \(checkpoint.next)"
             if checkpoint.rowsExpired > 0 { text += ", \(checkpoint.rowsExpired) expired" }
+            // The writer's decision, which it has told: nothing that this loader could not do.
+            if checkpoint.rowsShed > 0 { text += ", \(checkpoint.rowsShed) shed" }
             if checkpoint.rowsQuarantined > 0 {
                 text += ", \(checkpoint.rowsQuarantined) quarantined"
                 status = max(status, 1)

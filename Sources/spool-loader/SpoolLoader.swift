@@ -8,12 +8,13 @@ struct SpoolLoader: ParsableCommand {
         commandName: "spool-loader",
         abstract: "Bring a spool to ClickHouse, exactly once, and look into it.",
         discussion: """
-            The loader only reads the spool. What ClickHouse has confirmed it keeps in checkpoints, apart from the spool.
+            The loader only reads the spool; `prune` alone deletes from it. What ClickHouse has confirmed it keeps in checkpoints, apart \
+            from the spool.
 
             Exit status: 0 done, 1 found or refused something, 64 wrong usage or configuration, 74 a file or the server failed.
             """,
         version: "0.1.0",
-        subcommands: [Run.self, Ls.self, Cat.self, Verify.self, Audit.self, Migrate.self])
+        subcommands: [Run.self, Ls.self, Cat.self, Verify.self, Audit.self, Prune.self, Migrate.self])
 
     static func main() {
         claimStandardDescriptors()

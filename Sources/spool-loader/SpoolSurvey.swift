@@ -4,7 +4,7 @@ import SpoolIO
 /// What `ls` says of a segment.
 struct SegmentSummary: Encodable {
     let segment: String
-    /// `sealed`, `active`, or `unreadable` with the reason after a colon.
+    /// `sealed`, `active`, `shed` (the rows were given up, and the sequences are theirs), or `unreadable` with the reason after a colon.
     let state: String
     let firstSequence: UInt64
     let endSequence: UInt64
@@ -43,9 +43,12 @@ struct SpoolSurvey {
 
     func segments(of table: String) throws -> [SegmentSummary] {
         let mark = try? spool.mark(of: table)
-        return try spool.segments(of: table).map { name in
+        return try spool.standingSegments(of: table).compactMap { name in
             do {
                 return try summary(of: name, table, mark)
+            } catch let failure as IOFailure where failure.isMissing {
+                // Given up or pruned since the directory was listed.
+                return nil
             } catch {
                 return SegmentSummary(
                     segment: name.fileName, state: "unreadable: \(error)", firstSequence: name.firstSequence,
@@ -73,8 +76,16 @@ struct SpoolSurvey {
             table: table, writer: spool.writer, segments: segments.count, rows: segments.reduce(0) { $0 + $1.rows },
             firstSequence: segments.first?.firstSequence ?? 1, earliest: segments.compactMap(\.earliest).min(),
             latest: segments.compactMap(\.latest).max(), bytes: segments.reduce(0) { $0 + $1.bytes }, durableEnd: end,
-            loadedEnd: checkpoint?.next, lagRows: checkpoint.map { end > $0.next ? end - $0.next : 0 },
+            loadedEnd: checkpoint?.next, lagRows: checkpoint.map { rows(from: $0.next, in: segments) },
             lagSeconds: try checkpoint.map { try lag($0, table, end, now) }, problems: problems)
+    }
+
+    /// Rows that are there from a sequence on.
+    private func rows(from next: UInt64, in segments: [SegmentSummary]) -> UInt64 {
+        segments.reduce(0) { sum, segment in
+            guard segment.rows > 0, segment.endSequence > next else { return sum }
+            return sum + segment.endSequence - max(segment.firstSequence, next)
+        }
     }
 
     private func summary(of name: SegmentName, _ table: String, _ mark: DurableMark?) throws -> SegmentSummary {
@@ -82,6 +93,11 @@ struct SpoolSurvey {
         let size = try file.size()
         if let trailer = try SegmentReader.trailer(of: file) {
             let hasRows = trailer.rows > 0
+            if !hasRows, let header = try? SegmentReader(file: file).header, header.isShed {
+                return SegmentSummary(
+                    segment: name.fileName, state: "shed", firstSequence: header.lostFrom, endSequence: header.firstSequence, rows: 0,
+                    earliest: nil, latest: nil, bytes: size, durableBytes: size)
+            }
             return SegmentSummary(
                 segment: name.fileName, state: "sealed", firstSequence: trailer.firstSequence, endSequence: trailer.endSequence,
                 rows: trailer.rows, earliest: hasRows ? rfc3339(trailer.minEventTime) : nil,
@@ -109,7 +125,7 @@ struct SpoolSurvey {
             case .chunk(let chunk, _):
                 // The time is the writer's, from the file: it may be any number.
                 return Double(now.subtractingReportingOverflow(chunk.header.firstIngest).partialValue) / 1_000_000_000
-            case .move(let next): position = next
+            case .move(let next), .lost(_, _, let next): position = next
             default: return 0
             }
         }

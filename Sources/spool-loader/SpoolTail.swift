@@ -18,8 +18,8 @@ enum TailItem {
     case notHereYet(String)
     /// Go on there: the segment is over.
     case move(to: TailPosition)
-    /// Rows that the writer's recovery declared lost; go on behind them.
-    case lost(Range<UInt64>, then: TailPosition)
+    /// Rows that a segment's header declares gone; go on behind them. Shed ones were given up on purpose, others a damage took.
+    case lost(Range<UInt64>, isShed: Bool, then: TailPosition)
     /// Rows that cannot be read; go on behind them once they are quarantined.
     case damaged(Damage)
     /// Going on could load wrong rows.
@@ -52,6 +52,8 @@ final class OpenSegment {
 final class SpoolTail {
     /// How long a segment without an index, with later ones behind it, may be a copy in progress. Nanoseconds.
     static let settleTime: Int64 = 60_000_000_000
+    /// How often a list of segments may turn out to be out of date in one look: the writer replaces what it sheds, `prune` removes.
+    private static let maxStaleLists = 5
 
     let spool: SpoolDirectory
     let table: String
@@ -76,7 +78,7 @@ final class SpoolTail {
     func refresh() throws {
         // The mark first: a segment that it names was there before it.
         mark = try spool.mark(of: table)
-        segments = try spool.segments(of: table)
+        segments = try spool.standingSegments(of: table)
         if let mark, mark.writer != spool.writer {
             throw FormatError.malformed("the durable mark is of writer \(mark.writer), the spool of \(spool.writer)")
         }
@@ -84,7 +86,7 @@ final class SpoolTail {
 
     /// What stands at the position.
     func item(at position: TailPosition) throws -> TailItem {
-        let item = try look(at: position)
+        let item = try currentLook(at: position)
         switch item {
         case .end:
             // A copy can have the mark and not yet the segments.
@@ -98,9 +100,33 @@ final class SpoolTail {
         }
     }
 
+    /// Looks again where the list of segments may be at fault: a file that it names is gone, or one that is there is not in it, since a
+    /// directory that changes while it is read shows neither the old name nor the new one.
+    private func currentLook(at position: TailPosition) throws -> TailItem {
+        for _ in 0..<Self.maxStaleLists {
+            let known = segments
+            do {
+                let item = try look(at: position)
+                switch item {
+                case .stop, .damaged: break
+                default: return item
+                }
+                segments = try spool.standingSegments(of: table)
+                if segments == known { return item }
+            } catch let failure as IOFailure where failure.isMissing {
+                open = nil
+                segments = try spool.standingSegments(of: table)
+                if segments == known { throw failure }
+            }
+        }
+        return .notHereYet("\(table): its segments change while they are looked at")
+    }
+
     private func look(at position: TailPosition) throws -> TailItem {
         if position.segmentNumber == 0 { return try first(position) }
         guard let name = segments.first(where: { $0.number == position.segmentNumber }) else { return try pruned(position) }
+        // A tombstone took the place of the segment that was being read.
+        if name.firstSequence > position.next { return try follow(name, from: position) }
         let segment: OpenSegment
         do {
             segment = try openSegment(name)
@@ -112,10 +138,10 @@ final class SpoolTail {
         let isPromised = limit <= size
         limit = min(limit, size)
         var position = position
-        if position.offset == 0 { position.offset = segment.reader.start }
+        if position.offset == 0 || isOfReplaced(position, segment, size) { position.offset = segment.reader.start }
         if position.offset >= limit {
             if !isPromised { return .notHereYet("\(table)/\(name) has \(size) bytes here; more are durable") }
-            if isLast(name) || mark?.segmentNumber == name.number { return .end }
+            if isLast(name) || mark?.segment == name { return .end }
             // Behind an index that was damaged: nothing of the segment is left to read.
             if let next = following(name), next.firstSequence == position.next { return try follow(next, from: position) }
             return try incomplete(segment, position, size)
@@ -133,7 +159,7 @@ final class SpoolTail {
         case .torn where !isPromised, .zeros where !isPromised:
             return .notHereYet("\(table)/\(name) has \(size) bytes here; more are durable")
         case .torn, .zeros:
-            if mark?.segmentNumber == name.number { return try damaged(segment, position, limit, "bytes below the durable mark are gone") }
+            if mark?.segment == name { return try damaged(segment, position, limit, "bytes below the durable mark are gone") }
             // A sealed segment is whole: there a frame that runs past its end has a wrong size.
             if try SegmentReader.trailer(of: segment.reader.file) != nil {
                 return try damaged(segment, position, limit, "a frame runs past the segment's end")
@@ -180,8 +206,8 @@ final class SpoolTail {
         let start = TailPosition(segmentNumber: name.number, offset: 0, next: name.firstSequence)
         // With a checkpoint, rows between are missing; with none, an old spool may begin anywhere.
         guard position.next <= 1 else { return try follow(name, from: position) }
-        if let header = try? openSegment(name).reader.header, header.lostFrom < header.firstSequence {
-            return .lost(header.lostFrom..<header.firstSequence, then: start)
+        if let header = try readableHeader(of: name), !header.lost.isEmpty {
+            return .lost(header.lost, isShed: header.isShed, then: start)
         }
         return .move(to: start)
     }
@@ -190,8 +216,24 @@ final class SpoolTail {
     private func pruned(_ position: TailPosition) throws -> TailItem {
         guard let next = segments.first(where: { $0.number > position.segmentNumber }) else { return .end }
         guard isReadable(next) else { return .end }
-        if next.firstSequence == position.next { return try follow(next, from: position) }
+        let item = try follow(next, from: position)
+        guard case .stop = item else { return item }
         return .stop("segment number \(position.segmentNumber), of which sequence \(position.next) is next, is not in the spool")
+    }
+
+    /// Whether the offset is one of the file in whose place this tombstone stands: its rows were read to their end before.
+    private func isOfReplaced(_ position: TailPosition, _ segment: OpenSegment, _ size: UInt64) -> Bool {
+        // Where the first row is still to come, only the start is before it; and the end, behind an index that was damaged.
+        segment.reader.header.isShed && position.next == segment.name.firstSequence && position.offset != size
+    }
+
+    /// The header of a segment; nil if it cannot be read, which shows again once the segment itself is looked at.
+    private func readableHeader(of name: SegmentName) throws -> SegmentHeader? {
+        do {
+            return try openSegment(name).reader.header
+        } catch is FormatError {
+            return nil
+        }
     }
 
     private func following(_ name: SegmentName) -> SegmentName? { segments.first { $0.number > name.number } }
@@ -211,8 +253,9 @@ final class SpoolTail {
     /// Bytes that may be read: those that the mark covers, or all of a sealed segment.
     private func limit(of segment: OpenSegment) throws -> UInt64 {
         guard let mark else { return try SegmentReader.trailer(of: segment.reader.file)?.fileBytes ?? 0 }
-        if segment.name.number == mark.segmentNumber { return mark.durableBytes }
-        return segment.name.number < mark.segmentNumber ? try segment.reader.file.size() : 0
+        if segment.name == mark.segment { return mark.durableBytes }
+        // Not the mark's own, but of its number: a tombstone, which is whole once it has its name.
+        return segment.name.number <= mark.segmentNumber ? try segment.reader.file.size() : 0
     }
 
     private func isReadable(_ name: SegmentName) -> Bool {
@@ -231,10 +274,9 @@ final class SpoolTail {
     private func follow(_ next: SegmentName, from position: TailPosition) throws -> TailItem {
         let start = TailPosition(segmentNumber: next.number, offset: 0, next: next.firstSequence)
         if next.firstSequence == position.next { return .move(to: start) }
-        if next.firstSequence > position.next, let header = try? openSegment(next).reader.header, header.lostFrom <= position.next,
-            header.lostFrom < header.firstSequence
-        {
-            return .lost(position.next..<next.firstSequence, then: start)
+        if next.firstSequence > position.next, let header = try readableHeader(of: next), header.lost.contains(position.next) {
+            // What was read before it was given up is not lost.
+            return .lost(position.next..<next.firstSequence, isShed: header.isShed, then: start)
         }
         return .stop("\(table)/\(next) begins at sequence \(next.firstSequence), expected \(position.next)")
     }
@@ -304,7 +346,7 @@ final class SpoolTail {
     }
 
     private func endSequence(of name: SegmentName, _ position: TailPosition) throws -> UInt64 {
-        if let mark, mark.segmentNumber == name.number { return mark.durableEnd }
+        if let mark, mark.segment == name { return mark.durableEnd }
         if let next = following(name) { return next.firstSequence }
         let trailer = try SegmentReader.trailer(of: File.openForReading(spool.path(of: name, table: table)))
         return trailer?.endSequence ?? position.next

@@ -22,6 +22,8 @@ final class TableLoader {
         /// Everything durable was dealt with at the last look.
         case drained
         case working
+        /// There is more to load, but other tables come first.
+        case held
         /// It goes on by itself at that time, nanoseconds of the monotonic clock.
         case waiting(until: Int64)
         /// A person must act first.
@@ -29,6 +31,7 @@ final class TableLoader {
     }
 
     let table: String
+    let tableClass: TableClass
     private(set) var status = Status.ready
     /// Failures of requests since the last success.
     private(set) var failures = 0
@@ -59,6 +62,7 @@ final class TableLoader {
         table: String, spool: SpoolDirectory, configuration: Configuration, server: ClickHouse, log: Logger, once: Bool
     ) throws {
         self.table = table
+        tableClass = configuration.tableClass(of: table)
         self.server = server
         var log = log
         log[metadataKey: "table"] = "\(table)"
@@ -84,18 +88,35 @@ final class TableLoader {
         try? finish(work, loaded: loaded, expired: expired)
     }
 
+    /// How this table counts for the order in which tables are drained.
+    var drainState: DrainOrder.TableState {
+        let end = tail.mark?.durableEnd ?? 0
+        return DrainOrder.TableState(
+            tableClass: tableClass, outstanding: end > store.checkpoint.next ? end - store.checkpoint.next : 0,
+            makesProgress: makesProgress)
+    }
+
+    private var makesProgress: Bool {
+        switch status {
+        case .ready, .working, .waiting: failures == 0 && !isWaitingForCopy
+        case .drained, .held, .stopped: false
+        }
+    }
+
     /// Looks for something to do and begins it. Cheap when there is nothing.
-    func step(now: Int64) {
+    ///
+    /// - Parameter mayBegin: whether it may begin a new batch; one that was begun is always brought to its end.
+    func step(now: Int64, mayBegin: Bool = true) {
         switch status {
         case .working, .stopped: return
         case .waiting(let until) where now < until: return
-        case .waiting, .ready, .drained: status = .ready
+        case .waiting, .ready, .drained, .held: status = .ready
         }
         isWaitingForCopy = false
         do {
             // One finished batch leads straight to the next.
             while status == .ready {
-                if work == nil { try findWork(now: now) }
+                if work == nil { try findWork(now: now, mayBegin: mayBegin) }
                 guard work != nil, status == .ready else { return }
                 if target == nil { return askTarget() }
                 if mayHaveMoreThere && store.checkpoint.inflight == nil { return askForMoreRows() }
@@ -110,7 +131,7 @@ final class TableLoader {
 
     // MARK: Finding work
 
-    private func findWork(now: Int64) throws {
+    private func findWork(now: Int64, mayBegin: Bool) throws {
         do {
             try tail.refresh()
         } catch let error as FormatError {
@@ -119,6 +140,7 @@ final class TableLoader {
             return retry("\(table)/\(DurableMark.fileName): \(error)", now: now)
         }
         if let inflight = store.checkpoint.inflight {
+            if try planner.isGone(inflight) { return askForGone(inflight) }
             let (batch, body) = try planner.batch(of: inflight)
             log.notice(
                 "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
@@ -129,6 +151,9 @@ final class TableLoader {
         }
         while true {
             switch try planner.plan(from: position) {
+            case .batch where !mayBegin:
+                status = .held
+                return
             case .batch(let batch):
                 if let lastSend, now - lastSend < linger {
                     status = .waiting(until: lastSend + linger)
@@ -139,7 +164,12 @@ final class TableLoader {
                 position = next
             case .other(.damaged(let damage)):
                 try quarantine(damage)
-            case .other(.lost(let rows, let then)):
+            case .other(.lost(let rows, isShed: true, let then)):
+                log.warning(
+                    "rows \(rows.lowerBound) to \(rows.upperBound - 1) were given up by the writer for want of room, before they could be loaded; system_events says why"
+                )
+                try advance(to: then) { $0.rowsShed += UInt64(rows.count) }
+            case .other(.lost(let rows, isShed: false, let then)):
                 log.error(
                     "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so"
                 )
@@ -160,6 +190,50 @@ final class TableLoader {
                 return
             }
         }
+    }
+
+    /// A batch in flight that cannot be read again: what ClickHouse has of it decides.
+    private func askForGone(_ inflight: InflightBatch) {
+        status = .working
+        let sequence = TableSchema.sequenceColumn
+        server.query(
+            """
+            SELECT count(), uniqExact(\(sequence)) FROM \(quotedIdentifier(table)) \
+            WHERE \(TableSchema.writerColumn) = \(quotedString(store.checkpoint.writer)) \
+            AND \(sequence) >= \(inflight.firstSequence) AND \(sequence) < \(inflight.endSequence) FORMAT TSV
+            """
+        ) { [self] answer in
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard let found = numbers(inLine: body), found.count == 2 else {
+                return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
+            }
+            do {
+                try settle(inflight, present: found[0], distinct: found[1])
+            } catch {
+                retry("\(error)", now: now)
+            }
+        }
+    }
+
+    private func settle(_ inflight: InflightBatch, present: UInt64, distinct: UInt64) throws {
+        let before = TailPosition(
+            segmentNumber: inflight.segmentNumber, offset: inflight.fromOffset, next: inflight.firstSequence)
+        let after = TailPosition(segmentNumber: inflight.segmentNumber, offset: inflight.toOffset, next: inflight.endSequence)
+        var isDeclared = false
+        if case .lost(let rows, _, _) = try tail.item(at: before) { isDeclared = rows.upperBound >= inflight.endSequence }
+        let rows = "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight and are not in the spool any more"
+        switch GoneBatch(inflight, present: present, distinct: distinct, isDeclared: isDeclared) {
+        case .loaded:
+            log.notice("\(rows): ClickHouse has them")
+            try advance(to: after) { $0.rowsLoaded += inflight.rows }
+        case .absent:
+            log.notice("\(rows): ClickHouse has none of them")
+            try advance(to: before) { _ in }
+        case .stop(let why): return stop("\(table): \(why)")
+        }
+        batchFinished()
+        succeeded()
     }
 
     /// Reads and checks a batch and makes it the work.

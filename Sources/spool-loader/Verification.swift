@@ -41,14 +41,16 @@ struct TableVerification {
             hasMark = true
             damage(DurableMark.fileName, nil, "\(error)")
         }
-        let names = try spool.segments(of: table)
+        let standing = StandingSegments(try spool.segments(of: table))
+        let names = standing.names
+        for name in standing.replaced { checkReplaced(name, by: names.first { $0.number == name.number }) }
         var expected: UInt64?
         for name in names {
             segments += 1
             let end = try check(name, expected: expected, isLast: name == names.last)
             expected = end
         }
-        if let mark, !names.contains(mark.segment) {
+        if let mark, !names.contains(mark.segment), !(mark.isSealed && isTombstone(names.first { $0.number == mark.segmentNumber })) {
             let isPruned = mark.isSealed && names.allSatisfy { $0.number > mark.segmentNumber } && names.isEmpty
             if isPruned {
                 note(DurableMark.fileName, nil, "names segment \(mark.segment), which is not here any more")
@@ -62,6 +64,20 @@ struct TableVerification {
         }
     }
 
+    /// Two segments of one number: what a crash leaves that came between creating a tombstone and removing what it replaces.
+    private mutating func checkReplaced(_ name: SegmentName, by other: SegmentName?) {
+        guard let other else { return }
+        if isTombstone(other) {
+            note(name.fileName, nil, "was given up: \(other) stands in its place, and the writer removes this one at its next start")
+        } else {
+            damage(name.fileName, nil, "and \(other) have the same number")
+        }
+    }
+
+    private func isTombstone(_ name: SegmentName?) -> Bool {
+        name.flatMap { try? SegmentReader(path: spool.path(of: $0, table: table)).header.isShed } ?? false
+    }
+
     /// - Returns: the sequence after the segment's last row; nil if it cannot be told.
     private mutating func check(_ name: SegmentName, expected: UInt64?, isLast: Bool) throws -> UInt64? {
         let file = name.fileName
@@ -71,6 +87,11 @@ struct TableVerification {
         } catch let error as FormatError {
             damage(file, 0, "segment header: \(error)")
             return nil
+        } catch let failure as IOFailure where failure.isMissing {
+            // Given up or pruned since the directory was listed.
+            if try spool.segments(of: table).contains(name) { throw failure }
+            note(file, nil, "was removed while this ran")
+            return nil
         }
         let header = reader.header
         if header.name != name || header.table != table || header.writer != spool.writer {
@@ -78,7 +99,12 @@ struct TableVerification {
                 file, 0,
                 "says that it is segment \(header.name) of table \(header.table), writer \(header.writer); the spool is of \(spool.writer)")
         }
-        if header.lostFrom < header.firstSequence {
+        if header.isShed {
+            note(file, 0, "declares rows \(header.lostFrom) to \(header.firstSequence - 1) shed: the writer gave them up for want of room")
+            if let expected, expected < header.lostFrom {
+                damage(file, 0, "rows \(expected) to \(header.lostFrom - 1) are missing, and not among those that it declares shed")
+            }
+        } else if header.lostFrom < header.firstSequence {
             damage(file, 0, "declares rows \(header.lostFrom) to \(header.firstSequence - 1) lost")
         } else if let expected, expected != header.firstSequence {
             damage(file, 0, "begins at sequence \(header.firstSequence), expected \(expected)")
@@ -90,7 +116,7 @@ struct TableVerification {
     private mutating func walk(_ reader: SegmentReader, _ name: SegmentName, isLast: Bool) throws -> UInt64? {
         let file = name.fileName
         let size = try reader.file.size()
-        let isMarked = mark?.segmentNumber == name.number
+        let isMarked = mark?.segment == name
         let durable = isMarked ? mark?.durableBytes ?? 0 : 0
         // A later one than the mark's has only a header that is durable.
         let mustBeSealed = !isLast || (isMarked && mark?.isSealed == true)

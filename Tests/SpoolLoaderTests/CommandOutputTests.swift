@@ -149,8 +149,8 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         let result = try run("audit", spool, ["--url", server.url])
         #expect(
             result.output == """
-                TABLE   ROWS IN SPOOL  IN CLICKHOUSE  MISSING  DUPLICATE  UNKNOWN  PENDING  EXPIRED  QUARANTINED  RESULT
-                trades              4              3        1          1        1        0        0            0  NOT COMPLETE
+                TABLE   ROWS IN SPOOL  IN CLICKHOUSE  MISSING  DUPLICATE  UNKNOWN  PENDING  EXPIRED  QUARANTINED  SHED  RESULT
+                trades              4              3        1          1        1        0        0            0     0  NOT COMPLETE
                 trades: missing sequences: 3
                 trades: duplicate sequences: 2
                 trades: unknown sequences: 9
@@ -161,8 +161,91 @@ private func command(_ arguments: [String]) throws -> (status: Int32, output: St
         let complete = try run("audit", spool, ["--url", server.url])
         #expect(
             complete.status == 0
-                && complete.output.hasSuffix("          4              4        0          0        0        0        0            0  ok\n")
+                && complete.output.hasSuffix(
+                    "          4              4        0          0        0        0        0            0     0  ok\n")
         )
+    }
+
+    @Test func everyCommandNamesShedRowsAndEndsWell() throws {
+        let spool = try spool()
+        let name = try spool.segments()[0]
+        try spool.shed(name)
+        let tombstone = try spool.segments()[0]
+        let sizes = try spool.segments().map { byteText(try File.openForReading(spool.path(of: $0)).size()) }
+        let server = FakeClickHouse()
+        let load = try run("run", spool, ["--once", "--url", server.url])
+        #expect(load.output == "trades: loaded 1 rows in all, next is 5, 3 shed\n" && load.status == 0)
+        #expect(load.errors.contains("warning") && load.errors.contains("rows 1 to 3 were given up by the writer for want of room"))
+        let ls = try run("ls", spool, ["trades"])
+        #expect(
+            ls.output == """
+                SEGMENT                              STATE   ROWS  FIRST  LAST  FROM                 TO                    SIZE
+                0000000001-00000000000000000004.lz4  shed       0      1     3  -                    -                    \(sizes[0])
+                0000000002-00000000000000000004.lz4  active     1      4     4  2026-01-03T03:04:05  2026-01-03T03:04:05  \(sizes[1])
+
+                """)
+        let verify = try run("verify", spool)
+        #expect(verify.status == 0)
+        #expect(
+            verify.output.hasSuffix(
+                "  ok\nnote trades/\(tombstone) at 0: declares rows 1 to 3 shed: the writer gave them up for want of room\n"))
+        let audit = try run("audit", spool, ["--url", server.url])
+        #expect(audit.status == 0 && audit.output.hasSuffix("0     3  ok\ntrades: shed sequences: 1 to 3\n"), "\(audit.output)")
+    }
+
+    @Test func pruneSaysWhatItWouldDeleteAndThenDeletesJustThat() throws {
+        let spool = try spool()
+        let store = try CheckpointStore(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
+        var checkpoint = store.checkpoint
+        (checkpoint.next, checkpoint.segmentNumber) = (5, 2)
+        try store.save(checkpoint)
+        let size = byteText(try File.openForReading(spool.path(of: spool.segments()[0])).size())
+        func expected(_ what: String) -> String {
+            """
+            \(what) trades/0000000001-00000000000000000001.lz4: 3 rows, \(size)
+            TABLE   SEGMENTS  ROWS     SIZE  FIRST THAT STAYS
+            trades         1     3  \(size)  0000000002-00000000000000000004.lz4 (is the newest)
+
+            """
+        }
+        let dry = try run("prune", spool, ["--dry-run", "--keep", "1s"])
+        #expect(dry.output == expected("would delete") && dry.status == 0)
+        #expect(try spool.segments().count == 2)
+        let kept = try run("prune", spool, ["--keep", "3650d"])
+        #expect(kept.status == 0 && kept.output.contains("  0000000001-00000000000000000001.lz4 (was sealed at 2026-01-02T03:04:05Z)\n"))
+        let json = try run("prune", spool, ["--dry-run", "--keep", "1s", "--json"]).output
+        let report = try #require(try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [[String: Any]])
+        #expect(report[0]["rows"] as? Int == 3 && report[0]["dryRun"] as? Bool == true && report[0]["reason"] as? String == "is the newest")
+        let done = try run("prune", spool, ["--keep", "1s"])
+        #expect(done.output == expected("deleted") && done.status == 0)
+        #expect(try spool.segments().map(\.number) == [2])
+        #expect(try run("verify", spool).status == 0)
+    }
+
+    @Test func pruneRefusesWithoutACheckpointAndOnBadUse() throws {
+        let spool = try spool()
+        let none = try run("prune", spool)
+        #expect(none.status == 64 && none.errors.hasPrefix("spool-loader: there is no checkpoint \(spool.checkpoints)/test-1, so nothing"))
+        let named = try run("prune", spool, ["--table", "trades"])
+        #expect(named.status == 64 && named.errors.contains("/trades.checkpoint"))
+        #expect(try run("prune", spool, ["--table", "fills"]).status == 64)
+        #expect(try run("prune", spool, ["--keep", "soon"]).errors.contains("loader.keep is \"soon\"; expected a duration"))
+        #expect(try spool.segments().count == 2)
+    }
+
+    @Test func auditRefusesReportsThatItCannotWriteBeforeItAsks() throws {
+        let spool = try spool()
+        let server = FakeClickHouse()
+        let home = TemporaryDirectory()
+        for more in [
+            ["--output", home.file("r")], ["--sign", "key"], ["--json", "--output", home.file("r"), "--sign", home.file("no.pem")],
+            ["--json", "--output", home.file("no/where")],
+        ] {
+            let result = try run("audit", spool, ["--url", server.url] + more)
+            #expect(result.status == (more.last == home.file("no/where") ? 74 : 64), "\(more): \(result.errors)")
+        }
+        #expect(server.requests == 0)
+        #expect(try Bytes.list(home.path) == [])
     }
 
     /// A reader of RFC 4180, by bytes.

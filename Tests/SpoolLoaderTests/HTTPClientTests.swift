@@ -1,4 +1,6 @@
 import Glibc
+import SpoolIO
+import Synchronization
 import Testing
 
 @testable import spool_loader
@@ -38,6 +40,27 @@ import Testing
         #expect(try kind(.answer(500, body: Array("Code: 60, e.displayText()".utf8))) == .exception(60))
         #expect(try kind(.answer(401)) == .doubt)
         #expect(try kind(.answer(503, headers: ["Retry-After: 1"])) == .doubt)
+    }
+
+    @Test func anAnswerThatIsThereBeforeTheWaitIsNotSleptOver() throws {
+        let hasCome = Atomic(false)
+        let mayAnswer = Atomic(false)
+        let server = RawServer { _ in
+            hasCome.store(true, ordering: .sequentiallyConsistent)
+            while !mayAnswer.load(ordering: .sequentiallyConsistent) { usleep(1_000) }
+            return .ok()
+        }
+        defer { server.stop() }
+        let http = HTTPClient()
+        var isDone = false
+        http.start(HTTPRequest(url: server.url, headers: [], body: [1], timeout: 20_000_000_000, maxAnswerBytes: 100)) { _ in isDone = true
+        }
+        while !hasCome.load(ordering: .sequentiallyConsistent) { http.wait(milliseconds: 1) }
+        mayAnswer.store(true, ordering: .sequentiallyConsistent)
+        usleep(200_000)
+        let before = Clock.monotonic()
+        while !isDone { http.wait(milliseconds: 5_000) }
+        #expect(Clock.monotonic() - before < 4_000_000_000)
     }
 
     @Test func aRedirectIsNotFollowed() throws {

@@ -40,6 +40,32 @@ import Testing
         #expect(plain(left.intersection(window)) == plainLeft.intersection(Set(window)), "\(context)")
     }
 
+    @Test(arguments: Seeds.take(100))
+    func whatIsInsertedInAnyOrderIsThere(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var set = SequenceSet()
+        var numbers: Set<UInt64> = []
+        for _ in 0..<6 {
+            let more = self.random(&random)
+            if random.oneIn(2) { set.formUnion(SequenceSet(more)) } else { for range in more { set.insert(range) } }
+            numbers.formUnion(more.joined())
+            #expect(plain(set) == numbers, "replay with SPOOL_TEST_SEED=\(seed)")
+            expectTidy(set, "replay with SPOOL_TEST_SEED=\(seed)")
+        }
+    }
+
+    @Test func aMillionRangesAreComparedInALook() {
+        func ranges(from start: UInt64) -> [Range<UInt64>] { (0..<1_000_000 as Range<UInt64>).map { $0 * 4 + start..<$0 * 4 + start + 2 } }
+        let every = SequenceSet(ranges(from: 0))
+        let other = SequenceSet(ranges(from: 1))
+        // Each against each would be 10^12 steps.
+        #expect(every.subtracting(other).count == 1_000_000)
+        #expect(every.intersection(other).count == 1_000_000)
+        var union = every
+        union.formUnion(other)
+        #expect(union.count == 3_000_000 && union.intersection(3_999_990..<4_000_100).count == 7)
+    }
+
     @Test func theEndsOfAllNumbersDoNotTrap() {
         let all = SequenceSet([0 ..< .max])
         #expect(all.count == .max)

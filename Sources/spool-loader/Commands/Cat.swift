@@ -45,7 +45,7 @@ extension SpoolLoader {
                         )
                     }
                     let mark = try spool.mark(of: target)
-                    for name in try spool.segments(of: target) where name.firstSequence <= to {
+                    for name in try spool.standingSegments(of: target) where name.firstSequence <= to {
                         try printer.print(
                             spool.path(of: name, table: target), limit: mark?.segmentNumber == name.number ? mark?.durableBytes : nil)
                     }

@@ -54,7 +54,8 @@ extension SpoolLoader {
             for segment in segments {
                 text.add([
                     segment.segment, String(segment.state.prefix { $0 != ":" }), "\(segment.rows)", "\(segment.firstSequence)",
-                    segment.rows > 0 ? "\(segment.endSequence - 1)" : "-", String((segment.earliest ?? "-").prefix(19)),
+                    segment.endSequence > segment.firstSequence ? "\(segment.endSequence - 1)" : "-",
+                    String((segment.earliest ?? "-").prefix(19)),
                     String((segment.latest ?? "-").prefix(19)), byteText(segment.bytes),
                 ])
             }

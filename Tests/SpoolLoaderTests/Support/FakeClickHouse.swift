@@ -78,10 +78,11 @@ final class FakeClickHouse: Sendable {
             return .ok("\(found.values.reduce(0, +))\t\(found.count)\t\(keys.first ?? 0)\t\(keys.last ?? 0)\n")
         }
         if sql.hasPrefix("SELECT count(), uniqExact") { return .ok("\(found.values.reduce(0, +))\t\(found.count)\n") }
-        if sql.hasPrefix("SELECT intDiv") { return .ok(buckets(found)) }
+        if sql.hasPrefix("SELECT intDiv") { return .ok(buckets(found, of: number(after: "intDiv(spool_seq, ", in: sql) ?? 0)) }
         if sql.hasSuffix("FORMAT RowBinary") {
-            let all = found.sorted { $0.key < $1.key }.flatMap { Array(repeating: $0.key, count: $0.value) }
-            return .answer(200, body: all.flatMap { value in (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } })
+            let most = number(after: "LIMIT ", in: sql).map(Int.init) ?? .max
+            let all = found.sorted { $0.key < $1.key }.flatMap { Array(repeating: $0.key, count: min($0.value, most)) }
+            return .answer(200, body: all.flatMap(bytes))
         }
         return .exception(62, status: 400, "Syntax error: \(sql)")
     }
@@ -93,8 +94,10 @@ final class FakeClickHouse: Sendable {
             + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
     }
 
-    private func buckets(_ found: [UInt64: Int]) -> String {
-        Dictionary(grouping: found) { $0.key / 65_536 }.sorted { $0.key < $1.key }.map { bucket, rows in
+    private func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
+
+    private func buckets(_ found: [UInt64: Int], of size: UInt64) -> String {
+        Dictionary(grouping: found) { $0.key / size }.sorted { $0.key < $1.key }.map { bucket, rows in
             let keys = rows.map(\.key)
             return "\(bucket)\t\(rows.reduce(0) { $0 + $1.value })\t\(keys.count)\t\(keys.min() ?? 0)\t\(keys.max() ?? 0)\n"
         }.joined()

@@ -31,8 +31,8 @@ struct TailWalk {
             case .move(let next):
                 lines.append("segment \(next.segmentNumber) from \(next.next)")
                 self.position = next
-            case .lost(let rows, let then):
-                lines.append("lost \(rows.lowerBound) to \(rows.upperBound - 1)")
+            case .lost(let rows, let isShed, let then):
+                lines.append("\(isShed ? "shed" : "lost") \(rows.lowerBound) to \(rows.upperBound - 1)")
                 self.position = then
             case .damaged(let damage): pass(damage)
             }
