@@ -178,6 +178,17 @@ final class GroupCommit {
         }
     }
 
+    /// Does something small that in the end makes room, if need be with the room that is kept for audit rows.
+    func usingReserve(_ work: () throws(IOFailure) -> Void) throws(IOFailure) {
+        while true {
+            do throws(IOFailure) {
+                return try work()
+            } catch {
+                guard error.isNoSpace, reserve?.giveBack(log: log) == true else { throw error }
+            }
+        }
+    }
+
     // MARK: Trouble
 
     private func noteFailure(_ table: TableRecorder, _ error: IOFailure, _ monotonic: Int64) {

@@ -7,7 +7,8 @@ import SpoolIO
 /// in silence.
 final class Guardian: Losses {
     private static let lookEvery: Int64 = 500_000_000
-    /// The same while there is something to be done about it.
+    /// The same while it fills up, and while there is something to be done about it.
+    private static let warnEvery: Int64 = 100_000_000
     private static let busyEvery: Int64 = 50_000_000
     private static let retainEvery: Int64 = 60_000_000_000
 
@@ -68,7 +69,7 @@ final class Guardian: Losses {
     /// When ``tick(monotonic:)`` has something to do, on the clock that never jumps; nil if it can wait for others.
     var nextDeadline: Int64? {
         var deadline = ledger.deadline
-        if thresholds.level >= .shed || pressure.rung > 0 { deadline = min(deadline ?? .max, lookAt) }
+        if thresholds.level >= .warn || pressure.rung > 0 { deadline = min(deadline ?? .max, lookAt) }
         return deadline
     }
 
@@ -102,6 +103,7 @@ final class Guardian: Losses {
         let now = Clock.now()
         if thresholds.level < .shed {
             isExhausted = false
+            if thresholds.level == .warn { lookAt = monotonic + Self.warnEvery }
             // Not if that alone would make the disk too full.
             if usage.excess(over: thresholds.shed - DiskThresholds.hysteresis) == 0 { refillReserve(usage) }
         } else {

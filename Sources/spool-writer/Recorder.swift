@@ -24,6 +24,7 @@ final class Recorder {
     private var refusedTables: [String: String] = [:]
     private var parser = EventParser()
     private var lastTable = 0
+    private var isOwnRow = false
     private var namedSources: [String: Source] = [:]
 
     /// Opens the spool, recovers every table and is ready for events.
@@ -129,7 +130,7 @@ final class Recorder {
                 source.repeated += 1
                 return
             }
-            if _slowPath(commits.isAuditFull), table.tableClass == .audit { throw refusalOfFullQueue(table) }
+            if _slowPath(commits.isAuditFull), table.tableClass == .audit, !isOwnRow { throw refusalOfFullQueue(table) }
             do throws(Refusal) {
                 try parser.parse(line, readAhead: readAhead, from: fields, into: table.builder, names: table.names)
                 if let market = table.market, _slowPath(market.isThinning), table.builder.completeRow() == nil,
@@ -153,6 +154,9 @@ final class Recorder {
 
     /// Takes a line of the writer's own.
     func append(text line: String, from source: Source, now: Int64, monotonic: Int64) throws(Refusal) {
+        // However full the queue is: what is lost must not be lost once more.
+        isOwnRow = true
+        defer { isOwnRow = false }
         var line = line
         let refusal = line.withUTF8 { utf8 -> Refusal? in
             do throws(Refusal) {

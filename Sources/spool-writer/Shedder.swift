@@ -28,6 +28,8 @@ final class Shedder {
     private var count: SegmentCount?
     /// Segments that could not be counted, or not be deleted: not tried again.
     private var spared: Set<String> = []
+    /// Segments whose loss the ledger has, although they are still there.
+    private var counted: Set<String> = []
 
     init(configuration: Configuration, spool: SpoolDirectory, commits: GroupCommit, ledger: LossLedger, log: Logger) {
         self.spool = spool
@@ -131,21 +133,26 @@ final class Shedder {
         }
         // Meanwhile the loader may have come to it.
         guard let size = try? File.openForReading(place).size(), candidate(table) == count.name else { return .working }
-        for (symbol, loss) in losses.sorted(by: { $0.key < $1.key }) {
-            ledger.note(
-                LossLedger.Entry(
-                    table: count.table, symbol: symbol, reason: .shed, loss: loss, sequences: header.firstSequence..<end),
-                monotonic: monotonic)
-        }
-        guard settle() else {
-            spared.insert(place)
-            return .working
-        }
+        let tombstone = Tombstone(replacing: header, end: end, sources: table.segments.durableSources, in: spool, now: now)
         do throws(IOFailure) {
-            try Tombstone.replace(header, end: end, sources: table.segments.durableSources, in: spool, now: now)
+            // What can fail for want of room comes before the ledger says that anything is lost.
+            try commits.usingReserve { () throws(IOFailure) in try tombstone.prepare() }
+            // A try that failed behind this point is counted already.
+            if counted.insert(place).inserted {
+                for (symbol, loss) in losses.sorted(by: { $0.key < $1.key }) {
+                    ledger.note(
+                        LossLedger.Entry(
+                            table: count.table, symbol: symbol, reason: .shed, loss: loss, sequences: header.firstSequence..<end),
+                        monotonic: monotonic)
+                }
+            }
+            guard settle() else { return .working }
+            try tombstone.finish()
         } catch {
-            log.error("a segment cannot be given up: \(error)")
-            spared.insert(place)
+            if !error.isNoSpace {
+                log.error("a segment cannot be given up: \(error)")
+                spared.insert(place)
+            }
             return .working
         }
         let rows = losses.values.reduce(0) { $0 + $1.count }
@@ -171,33 +178,48 @@ final class Shedder {
 }
 
 /// A segment without rows that stands for one that was given up (`docs/spool-format.md` §5).
-enum Tombstone {
-    /// Creates the tombstone, then removes the segment. When this returns both are durable.
-    ///
+struct Tombstone {
+    private let segment: SegmentHeader
+    private let header: SegmentHeader
+    private let bytes: [UInt8]
+    private let spool: SpoolDirectory
+
     /// - Parameters:
     ///   - segment: the header of the segment that goes.
     ///   - end: the sequence behind its last row.
-    static func replace(
-        _ segment: SegmentHeader, end: UInt64, sources: [SourcePosition], in spool: SpoolDirectory, now: Int64
-    ) throws(IOFailure) {
+    ///   - sources: what of each source is durable in the table.
+    init(replacing segment: SegmentHeader, end: UInt64, sources: [SourcePosition], in spool: SpoolDirectory, now: Int64) {
         var header = segment
         header.firstSequence = end
         header.lostFrom = segment.isShed ? segment.lostFrom : segment.firstSequence
         header.isShed = true
         header.created = now
         header.sources = sources
-        var bytes = header.encode()
-        bytes += SegmentIndex.encode(entries: [], firstSequence: end, firstIngest: 0, sealed: now, at: UInt64(bytes.count))
-        let directory = spool.directory(of: segment.table)
-        let path = spool.path(of: header.name, table: segment.table)
+        let start = header.encode()
+        bytes = start + SegmentIndex.encode(entries: [], firstSequence: end, firstIngest: 0, sealed: now, at: UInt64(start.count))
+        self.segment = segment
+        self.header = header
+        self.spool = spool
+    }
+
+    private var path: String { spool.path(of: header.name, table: header.table) }
+
+    /// Writes the tombstone under a name that nobody reads. When this returns its bytes are durable.
+    func prepare() throws(IOFailure) {
         try Directory.removeIfPresent(path + ".tmp")
         let file = try File.create(path + ".tmp")
         try file.write(bytes, at: 0)
         try file.sync()
+    }
+
+    /// Puts it in the segment's place. When this returns that is durable.
+    func finish() throws(IOFailure) {
+        let directory = spool.directory(of: header.table)
         try Directory.rename(path + ".tmp", to: path)
         // The name must be there for good before the other one goes.
         try Directory.sync(directory)
-        try Directory.remove(spool.path(of: segment.name, table: segment.table))
+        // `spool-loader prune` may have been there first.
+        try Directory.removeIfPresent(spool.path(of: segment.name, table: segment.table))
         try Directory.sync(directory)
     }
 }
