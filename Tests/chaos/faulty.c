@@ -11,8 +11,8 @@
 //     kill -9 PID; python3 Tests/chaos/faulty.py power-loss JOURNAL --root /tmp/spool --seed 7
 //
 // FAULTY_ROOT: one directory or several, with : between them; absolute, without links. FAULTY_CONTROL: a file of RULES rules (below), mapped,
-// so that another process changes them at any time. FAULTY_JOURNAL: a file to append to, on the root's file system; beside it JOURNAL.d keeps
-// what was unlinked. Either of the last two may be missing. A rule belongs to calls (a mask), and to paths that contain its `match`; the
+// so that another process changes them at any time. FAULTY_JOURNAL: a file to append to. FAULTY_KEPT: a directory on the root's file
+// system that keeps what was unlinked (default JOURNAL.d). Each but the first may be missing. A rule belongs to calls (a mask), and to paths that contain its `match`; the
 // first rule that fits decides. Delays end when their rule is cleared, so that `hang` is a long delay.
 //
 // The journal has a record for each change, with what was there before; faulty.py makes a power loss of it. Files are known by inode, since
@@ -134,7 +134,8 @@ static void begin(void) {
     const char *name = getenv("FAULTY_JOURNAL");
     if (name) {
         journal = real_open_file(name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        snprintf(kept, sizeof kept, "%s.d", name);
+        const char *place = getenv("FAULTY_KEPT");
+        snprintf(kept, sizeof kept, "%s%s", place ? place : name, place ? "" : ".d");
         // Not by our own name: it would wait for this function to end.
         REAL(mkdir, int, const char *, mode_t);
         // Out of the way: programs look at how many low descriptors they have.

@@ -73,8 +73,8 @@ class Control:
 class Disk:
     """The layer for the files below some directories: its library, its rules and its journal."""
 
-    def __init__(self, work: Path, roots: list[Path], name: str = "disk") -> None:
-        """`work` must be on the roots' file system, and not below them."""
+    def __init__(self, work: Path, roots: list[Path], name: str = "disk", kept: Path | None = None) -> None:
+        """`kept`, where second names of unlinked files lie, must be on the roots' file system and not below them; so must `work` without it."""
         work.mkdir(parents=True, exist_ok=True)
         self.roots = [root.absolute() for root in roots]
         self.library = work / "faulty.so"
@@ -82,15 +82,16 @@ class Disk:
             build(self.library)
         self.control_path = work / f"{name}.control"
         self.journal = work / f"{name}.journal"
+        self.kept = kept or work / f"{name}.journal.d"
         self.control = Control(self.control_path)
         self.set, self.clear, self.hits = self.control.set, self.control.clear, self.control.hits
 
     def environment(self) -> dict[str, str]:
         return {"LD_PRELOAD": str(self.library), "FAULTY_ROOT": ":".join(map(str, self.roots)), "FAULTY_CONTROL": str(self.control_path),
-                "FAULTY_JOURNAL": str(self.journal)}
+                "FAULTY_JOURNAL": str(self.journal), "FAULTY_KEPT": str(self.kept)}
 
     def power_loss(self, rng: random.Random) -> Counter[str]:
-        return power_loss(self.journal, self.roots, rng)
+        return power_loss(self.journal, self.kept, self.roots, rng)
 
 
 def build(library: Path) -> None:
@@ -133,14 +134,13 @@ class Unsynced:
     directories: dict[int, list[Renaming]] = field(default_factory=lambda: defaultdict(list))
 
 
-def power_loss(journal: Path, roots: list[Path], rng: random.Random) -> Counter[str]:
+def power_loss(journal: Path, kept: Path, roots: list[Path], rng: random.Random) -> Counter[str]:
     """Make of the files what a power loss might leave, and begin the journal anew.
 
     Returns:
         What became of how many files and names.
     """
     unsynced = read_journal(journal)
-    kept = Path(f"{journal}.d")
     done: Counter[str] = Counter()
     where = {path.stat().st_ino: path for root in [*roots, kept] if root.exists() for path in root.rglob("*") if path.is_file()}
     for inode in sorted(unsynced.files):
@@ -313,7 +313,7 @@ def main() -> int:
         numbers = {key: int(words.pop(key)) for key in ("count", "skip", "delay_ms", "value") if key in words}
         Control(options.control).set(**words, **numbers)  # type: ignore[arg-type]
     else:
-        for what, count in sorted(power_loss(options.journal, options.root, random.Random(options.seed)).items()):
+        for what, count in sorted(power_loss(options.journal, Path(f"{options.journal}.d"), options.root, random.Random(options.seed)).items()):
             print(f"{count:6} {what}")
     return 0
 
