@@ -481,7 +481,11 @@ int mkdir(const char *given, mode_t mode) {
     rule *rule = hit(OP_MKDIR, path);
     if (fails(rule)) FAIL(rule);
     int result = real_mkdir(given, mode);
-    if (result == 0) {
+    char parent[PATH_MAX];
+    strcpy(parent, path);
+    *strrchr(parent, '/') = 0;
+    // The root's own name belongs to a directory whose sync is not seen here.
+    if (result == 0 && is_below(parent)) {
         record head = {.kind = MADE_DIRECTORY, .inode = inode_of(path), .directory = parent_inode(path)};
         GUARDED(note(head, path, strlen(path) + 1, NULL, 0));
     }

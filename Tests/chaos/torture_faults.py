@@ -265,7 +265,7 @@ def _(world: World) -> None:
 
 
 def fill(world: World) -> None:
-    with open(world.place / "ballast", "wb") as ballast:
+    with open(world.place / "ballast", "wb", buffering=0) as ballast:
         disk = os.statvfs(world.place)
         room = disk.f_bavail * disk.f_frsize - world.random.randrange(64 << 10)
         try:
@@ -274,7 +274,6 @@ def fill(world: World) -> None:
             for _ in range(64):
                 ballast.seek(0, os.SEEK_END)
                 ballast.write(bytes(4096))
-                ballast.flush()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
