@@ -65,6 +65,7 @@ enum mode {
     MODE_KILL_BEFORE, // SIGKILL instead of the call
     MODE_KILL_DURING, // pwrite: half of it, then SIGKILL
     MODE_KILL_AFTER,
+    MODE_LIE, // syncs: the answer is that it is done, and nothing is durable
 };
 typedef struct rule {
     uint32_t ops;
@@ -231,7 +232,7 @@ static int fails(const rule *rule) {
 }
 
 static void perhaps_die_after(const rule *rule) {
-    if (rule && rule->mode >= MODE_KILL_DURING) die();
+    if (rule && (rule->mode == MODE_KILL_DURING || rule->mode == MODE_KILL_AFTER)) die();
 }
 
 // What is remembered
@@ -413,6 +414,7 @@ static int sync_any(int descriptor, int (*real)(int)) {
     if (rule && rule->error && !is_directory && rule->mode == MODE_LOSE) GUARDED(lose(descriptor));
     if (rule && rule->error && !is_directory && rule->mode == MODE_DOOM) GUARDED(note_sync(descriptor, DOOMED));
     if (fails(rule)) FAIL(rule);
+    if (rule && rule->mode == MODE_LIE) return 0;
     int result = real(descriptor);
     if (result == 0) GUARDED(note_sync(descriptor, SYNCED));
     perhaps_die_after(rule);

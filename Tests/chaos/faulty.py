@@ -33,7 +33,7 @@ OPERATIONS = {name: 1 << bit for bit, name in enumerate((
     "open", "create", "pwrite", "pread", "fdatasync", "syncdir", "ftruncate", "rename", "unlink", "mkdir", "fallocate", "statvfs",
     "opendir", "flock"))}
 MODES = {name: number for number, name in enumerate((
-    "fail", "short", "budget", "lose", "doom", "ratio", "kill_before", "kill_during", "kill_after"))}
+    "fail", "short", "budget", "lose", "doom", "ratio", "kill_before", "kill_during", "kill_after", "lie"))}
 RECORD = struct.Struct("<IIQQQQQ")
 WROTE, TRUNCATED, SYNCED, DOOMED, CREATED, RENAMED, UNLINKED, MADE_DIRECTORY = range(1, 9)
 SECTORS = (512, 4096)

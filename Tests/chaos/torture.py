@@ -465,14 +465,17 @@ def play(world: World, options: argparse.Namespace, tallies: dict[str, Tally]) -
     if not world.is_tmpfs:
         chosen = [fault for fault in chosen if not fault.needs_tmpfs]
     deck: list[Any] = []
+    order = random.Random(f"{world.seed}-order")
     since_check: list[str] = []
     number, end = 0, time.monotonic() + options.seconds
     while time.monotonic() < end:
         if not deck:
             # Each fault once before any comes again.
-            deck = world.random.sample(chosen, len(chosen))
+            deck = order.sample(chosen, len(chosen))
         fault = deck.pop()
         number += 1
+        # Of its own for each round: what one round draws must not change the next ones.
+        world.random = random.Random(f"{world.seed}-{number}")
         world.round = f"{number} ({fault.name})"
         world.may_end = set(fault.may_end)
         tally = tallies.setdefault(fault.name, Tally())
@@ -486,7 +489,7 @@ def play(world: World, options: argparse.Namespace, tallies: dict[str, Tally]) -
         tally.accepted += world.accepted() - before[0]
         tally.durable += world.durable() - before[1]
         tally.loaded += max(0, world.loaded() - before[2])
-        tally.refused["client"] += sum(client.refused for client in world.clients) - before[3]
+        tally.refused["a client"] += sum(client.refused for client in world.clients) - before[3]
         tally.refused.update(world.refused)
         tally.ended.update(world.ended)
         world.refused.clear()
@@ -524,17 +527,20 @@ def check(world: World, tallies: dict[str, Tally], since: list[str], drained: bo
 # Report
 
 
-def table_of(tallies: dict[str, Tally]) -> str:
+def table_of(tallies: dict[str, Tally], explained: bool = False) -> str:
     """The rounds as a Markdown table."""
     from torture_faults import CATALOGUE
 
-    lines = ["| fault | rounds | accepted | durable | loaded | lost | doubled | refused, to whom | ended |", "| --- | --: | --: | --: | --: | --: | --: | --- | --- |"]
+    names = ["fault", *(["what it is", "what the operator sees"] if explained else []),
+             "rounds", "accepted", "durable", "loaded", "lost", "doubled", "refused, to whom", "ended by itself"]
+    lines = ["| " + " | ".join(names) + " |",
+             "| " + " | ".join("--:" if name in ("rounds", "accepted", "durable", "loaded", "lost", "doubled") else "---" for name in names) + " |"]
     for fault in CATALOGUE:
         if tally := tallies.get(fault.name):
             refused = ", ".join(f"{count} to {whom}" for whom, count in sorted(tally.refused.items()) if count) or "-"
             ended = ", ".join(f"{who} ({count})" for who, count in sorted(tally.ended.items())) or "-"
-            lines.append(f"| {fault.name} | {tally.rounds} | {tally.accepted:,} | {tally.durable:,} | {tally.loaded:,} | {tally.lost} | "
-                         f"{tally.repeated} | {refused} | {ended} |")
+            numbers = (f"{number:,}" for number in (tally.rounds, tally.accepted, tally.durable, tally.loaded, tally.lost, tally.repeated))
+            lines.append("| " + " | ".join((fault.name, *((fault.what, fault.seen) if explained else ()), *numbers, refused, ended)) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -596,7 +602,7 @@ def main() -> int:
     print(f"found       {rows:,} rows, each once; {values:,} sampled values compared" if not status else
           f"torture: FAILED, {len(world.complaints)} complaints; seed {options.seed}; everything is kept in {directory}")
     if options.report:
-        options.report.write_text(table_of(tallies))
+        options.report.write_text(table_of(tallies, explained=True))
     if not status and not options.keep and not options.work:
         shutil.rmtree(directory)
     return status
