@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings latency bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings torture latency bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -25,6 +25,9 @@ chaos: build ## 200 rounds of kill -9 under load, then count every row
 
 chaos-rings: build ## 300 s of kill -9 on the writer and on 8 producers with rings, then count every row
 	@.venv/bin/python Tests/chaos/rings.py --seconds 300
+
+torture: build ## SECONDS=60 of every fault there is, seeded (SEED=N), then count every row
+	@.venv/bin/python Tests/chaos/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
 
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py
