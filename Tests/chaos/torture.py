@@ -44,7 +44,7 @@ SETTINGS = """
 [writer]
 chunk_rows = 300
 chunk_age = "30ms"
-sync_age = "15ms"
+sync = "every 15ms"
 segment_bytes = "256KiB"
 segment_age = "2s"
 ring_poll = "2ms"
