@@ -1,3 +1,42 @@
+/// Rows of one symbol that the sources of a chunk sent and that were not recorded on purpose (`docs/spool-format.md` §6).
+public struct ChunkLoss: Equatable, Sendable {
+    /// Empty for all symbols, or those that nobody knows.
+    public var symbol: String
+    /// Why, as a word: `sampling`, `disk`, ...
+    public var reason: String
+    public var count: UInt64
+    /// Least and greatest event time; nanoseconds since the Unix epoch.
+    public var from: Int64
+    public var to: Int64
+
+    public init(symbol: String, reason: String, count: UInt64, from: Int64, to: Int64) {
+        self.symbol = symbol
+        self.reason = reason
+        self.count = count
+        self.from = from
+        self.to = to
+    }
+
+    /// Bytes that it takes in a header.
+    public var byteCount: Int { 2 + symbol.utf8.count + reason.utf8.count + 24 }
+
+    func encode(into writer: inout ByteWriter) {
+        writer.putText8(symbol)
+        writer.putText8(reason)
+        writer.put(count)
+        writer.put(from)
+        writer.put(to)
+    }
+
+    init(from reader: inout ByteReader) throws(FormatError) {
+        symbol = try reader.takeText8()
+        reason = try reader.takeText8()
+        count = try reader.take()
+        from = try reader.take()
+        to = try reader.take()
+    }
+}
+
 /// The frame before each chunk (`docs/spool-format.md` §6): what the data frame after it holds, checked without decoding it.
 public struct ChunkHeader: Equatable, Sendable {
     public var table: String
@@ -21,7 +60,11 @@ public struct ChunkHeader: Equatable, Sendable {
     /// More chunks of the same cut follow: the cut counts only once the last of them is there.
     public var continues = false
 
+    /// Rows up to the positions in ``sources`` that are not in the spool on purpose.
+    public var losses: [ChunkLoss] = []
+
     static let continuesFlag: UInt16 = 1
+    static let lossesFlag: UInt16 = 4
 
     public init(
         table: String, writer: String, segmentNumber: UInt64, firstSequence: UInt64, rows: Int, partition: Int32,
@@ -50,7 +93,7 @@ public struct ChunkHeader: Equatable, Sendable {
         precondition(rows > 0 && rows <= FormatLimits.chunkRows, "chunk of \(rows) rows")
         precondition(blockBytes <= FormatLimits.blockBytes, "block of \(blockBytes) bytes")
         precondition(sources.count <= FormatLimits.chunkSources, "\(sources.count) sources in a chunk")
-        var writer = SkippableFrame.begin(.chunkHeader, flags: continues ? Self.continuesFlag : 0)
+        var writer = SkippableFrame.begin(.chunkHeader, flags: (continues ? Self.continuesFlag : 0) | (losses.isEmpty ? 0 : Self.lossesFlag))
         writer.put(dataChecksum)
         writer.put(UInt32(dataBytes))
         writer.put(UInt32(blockBytes))
@@ -66,7 +109,13 @@ public struct ChunkHeader: Equatable, Sendable {
         writer.putText8(self.writer)
         writer.put(UInt16(sources.count))
         for source in sources { source.encode(into: &writer) }
-        return SkippableFrame.finish(writer)
+        if !losses.isEmpty {
+            writer.put(UInt16(losses.count))
+            for loss in losses { loss.encode(into: &writer) }
+        }
+        let frame = SkippableFrame.finish(writer)
+        precondition(frame.count <= FormatLimits.chunkHeaderBytes, "a chunk header of \(frame.count) bytes")
+        return frame
     }
 
     /// Bytes that the frame takes, from its first eight.
@@ -80,7 +129,7 @@ public struct ChunkHeader: Equatable, Sendable {
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (ChunkHeader, frameSize: Int) {
         var (reader, size, flags) = try SkippableFrame.open(bytes, expecting: .chunkHeader)
         do {
-            var header = try ChunkHeader(from: &reader)
+            var header = try ChunkHeader(from: &reader, hasLosses: flags & lossesFlag != 0)
             header.continues = flags & continuesFlag != 0
             return (header, size)
         } catch .truncated {
@@ -102,7 +151,7 @@ public struct ChunkHeader: Equatable, Sendable {
         }
     }
 
-    private init(from reader: inout ByteReader) throws(FormatError) {
+    private init(from reader: inout ByteReader, hasLosses: Bool) throws(FormatError) {
         dataChecksum = try reader.take()
         dataBytes = Int(try reader.take(UInt32.self))
         blockBytes = Int(try reader.take(UInt32.self))
@@ -120,6 +169,11 @@ public struct ChunkHeader: Equatable, Sendable {
         guard sourceCount <= FormatLimits.chunkSources else { throw .malformed("\(sourceCount) source positions") }
         sources = []
         for _ in 0..<sourceCount { sources.append(try SourcePosition(from: &reader)) }
+        if hasLosses {
+            let lossCount = Int(try reader.take(UInt16.self))
+            guard lossCount > 0 else { throw .malformed("a chunk header with losses, and none of them") }
+            for _ in 0..<lossCount { losses.append(try ChunkLoss(from: &reader)) }
+        }
         guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) unknown bytes in the chunk header") }
         guard rows > 0, rows <= FormatLimits.chunkRows, blockBytes > 0, blockBytes <= FormatLimits.blockBytes,
             dataBytes > 0, minEventTime <= maxEventTime, firstSequence <= UInt64.max - UInt64(rows)

@@ -236,7 +236,9 @@ final class AttachedRing {
     /// How many of the rows are in the spool already: after the death of a writer that had not yet told the ring.
     private func alreadyTaken(_ rows: RingRows, _ table: TableRecorder, _ base: UInt64) -> Int {
         guard base < source.resumeLimit, let name = source.name else { return 0 }
-        let end = table.segments.positions.end(name)
+        var end = table.segments.positions.end(name)
+        // Behind its last row in the spool, those that the ledger has were not recorded on purpose.
+        if table.tableClass == .market { end = max(end, recorder.knownLosses(of: source)) }
         var count = 0
         while count < rows.count, base + UInt64(rows.record(count).start) < end { count += 1 }
         source.repeated += UInt64(count)
@@ -262,10 +264,8 @@ final class AttachedRing {
                 if let reason = market.reasonToSkip(key) {
                     let record = rows.record(row)
                     let position = base + UInt64(record.start)
-                    if !recorder.isLossKnown(source, position) {
-                        market.note(reason, key)
-                        skipped = (skipped?.from ?? position, base + UInt64(record.end))
-                    }
+                    market.note(reason, key, monotonic: monotonic)
+                    skipped = (skipped?.from ?? position, base + UInt64(record.end))
                     source.dropped += 1
                     continue
                 }
@@ -273,7 +273,7 @@ final class AttachedRing {
             offsets[kept] = place
             kept += 1
         }
-        if let skipped { recorder.guardian?.ledger.hold(source, from: skipped.from, to: skipped.to, monotonic: monotonic) }
+        if let skipped { binding.table.contributeLoss(source, from: skipped.from, to: skipped.to, monotonic: monotonic) }
         return rows.places(offsets, count: kept)
     }
 

@@ -3,10 +3,12 @@ import SpoolConfig
 import SpoolFormat
 import SpoolIO
 
-/// Who is told of rows that were accepted and are given up.
+/// Who is told of rows that are not recorded.
 protocol Losses: AnyObject {
-    func hold(_ source: Source, from: UInt64, to: UInt64)
+    /// These accepted rows are given up.
     func note(_ chunks: [DroppedChunk], of table: TableRecorder)
+    /// These losses are durable, in chunks that end before a sequence.
+    func noteDurable(_ losses: [ChunkLoss], of table: TableRecorder, before end: UInt64)
 }
 
 /// Decides when tables are cut and synced, and keeps their troubles apart: a disk that takes nothing of one table is no reason to hold up another.
@@ -24,7 +26,6 @@ final class GroupCommit {
     private(set) var tables: [TableRecorder] = []
     /// Room that audit tables may use when there is no other.
     var reserve: DiskReserve?
-    /// Notes market rows that were given up since the disk took none of them: counts the chunks, and holds their sources back until that is durable.
     weak var losses: Losses?
 
     private let log: Logger
@@ -74,7 +75,7 @@ final class GroupCommit {
         if isMarketRoundDue {
             isMarketRoundDue = false
             let moved = commit(where: { $0.tableClass == .market && $0.isDirty && $0.sync != .none }, now: now, monotonic: monotonic)
-            dropOverflow()
+            dropOverflow(monotonic)
             return moved
         }
         var isAuditDue = false
@@ -87,7 +88,7 @@ final class GroupCommit {
             if table.tableClass == .audit { isAuditDue = true } else { isMarketDue = true }
         }
         guard isAuditDue || isMarketDue else {
-            dropOverflow()
+            dropOverflow(monotonic)
             return false
         }
         // One round of syncs serves all: tables that would be due soon go along.
@@ -100,7 +101,7 @@ final class GroupCommit {
                 return isDue($0, now: now, monotonic: monotonic) || ($0.isDirty && $0.sync != .none)
             }, now: now, monotonic: monotonic)
         isMarketRoundDue = isAuditDue && tables.contains { $0.tableClass == .market && $0.isDirty && $0.failure == nil }
-        dropOverflow()
+        dropOverflow(monotonic)
         return moved
     }
 
@@ -167,6 +168,7 @@ final class GroupCommit {
         while true {
             do throws(IOFailure) {
                 try table.commit(now: now)
+                if let (lost, end) = table.segments.takeDurableLosses() { losses?.noteDurable(lost, of: table, before: end) }
                 if table.failure != nil { noteMended(table, monotonic) }
                 return true
             } catch {
@@ -209,19 +211,14 @@ final class GroupCommit {
         self.trouble = nil
     }
 
-    /// Market rows that the disk does not take must not fill the memory: the oldest go.
-    private func dropOverflow() {
-        guard let limit = queueLimits[.market] else { return }
-        var over = undurableBytes(.market) - limit
-        while over > 0 {
+    /// Market rows that the disk does not take must not fill the memory: those that have waited for longest go.
+    private func dropOverflow(_ monotonic: Int64) {
+        while isFull(.market) {
             let market = tables.filter { $0.tableClass == .market }
             guard let largest = market.max(by: { $0.segments.undurableBytes < $1.segments.undurableBytes }) else { return }
-            let before = largest.segments.undurableBytes
-            // A quarter at once, so that it is not done again with every chunk.
-            let dropped = largest.dropOldest(bytes: max(over, before / 4)) { losses?.hold($0, from: $1, to: $2) }
-            guard largest.segments.undurableBytes < before else { return }
+            let dropped = largest.dropWaiting(monotonic: monotonic)
+            if dropped.isEmpty { return }
             losses?.note(dropped, of: largest)
-            over -= before - largest.segments.undurableBytes
         }
     }
 }

@@ -29,6 +29,9 @@ final class Guardian: Losses {
     private let shedder: Shedder
     private let log: Logger
     private let own = Source(name: nil)
+    private var ledgerSources: [String: Source] = [:]
+    /// The sequence before which each table's losses are written down, durable or about to be.
+    private var writtenDown: [String: UInt64] = [:]
     private var lookAt: Int64 = 0
     private var retainAt: Int64 = 0
     private var isExhausted = false
@@ -46,7 +49,6 @@ final class Guardian: Losses {
             throw ConfigFailure(description: "[tables.\(LossLedger.table)]: class must be audit: it is where losses are recorded")
         }
         markets = commits.tables.compactMap(\.market)
-        for market in markets { ledger.add(market) }
         shedder = Shedder(configuration: configuration, spool: recorder.spool, commits: commits, ledger: ledger, log: log)
         if lossTable == nil, !markets.isEmpty {
             log.warning("the schemas have no table \(LossLedger.table): rows that are not recorded under pressure are named in this log only")
@@ -56,6 +58,7 @@ final class Guardian: Losses {
             commits.reserve = DiskReserve(spool: recorder.spool, wanted: configuration.bytes("writer.reserve"), total: usage.total)
         }
         commits.losses = self
+        takeUpLosses()
     }
 
     // MARK: Time
@@ -63,12 +66,21 @@ final class Guardian: Losses {
     func tick(monotonic: Int64) {
         if monotonic >= lookAt { look(monotonic) }
         updatePressure(monotonic)
-        if let deadline = ledger.deadline, monotonic >= deadline { flushLosses(monotonic: monotonic) }
+        if let deadline = lossDeadline, monotonic >= deadline { flushLosses(monotonic: monotonic) }
+    }
+
+    private var lossDeadline: Int64? {
+        var deadline = ledger.deadline
+        // Where rows are recorded as well, their chunks carry the losses.
+        for table in commits.tables where table.hasOnlyLosses && table.failure == nil {
+            if let since = table.market?.lossSince { deadline = min(deadline ?? .max, since + LossLedger.flushAfter) }
+        }
+        return deadline
     }
 
     /// When ``tick(monotonic:)`` has something to do, on the clock that never jumps; nil if it can wait for others.
     var nextDeadline: Int64? {
-        var deadline = ledger.deadline
+        var deadline = lossDeadline
         if thresholds.level >= .warn || pressure.rung > 0 { deadline = min(deadline ?? .max, lookAt) }
         return deadline
     }
@@ -85,9 +97,10 @@ final class Guardian: Losses {
         for market in markets { market.stage = stage }
         let reason = floor != .none ? "disk" : "queue"
         log.log(level: stage == .none ? .notice : .warning, "market tables: recorded is \(stage.text) (\(reason))")
-        ledger.noteIncident(
-            "recording_changed", severity: stage == .none ? "info" : "warning", reason: reason, detail: "recorded is \(stage.text)",
-            monotonic: monotonic)
+        ledger.note(
+            LossLedger.Incident(
+                event: "recording_changed", severity: stage == .none ? "info" : "warning", reason: reason,
+                detail: "recorded is \(stage.text)"), monotonic: monotonic)
     }
 
     // MARK: The disk
@@ -144,7 +157,8 @@ final class Guardian: Losses {
             case .emergency: "is nearly full: no market row is taken, and audit rows may soon be refused; make room"
             }
         log.log(level: level, "RecorderFailure: the disk of the spool \(what); \(percent) % used, \(usage.available) bytes free")
-        ledger.noteIncident(event, severity: severity, reason: "disk", detail: "\(percent) % used", monotonic: monotonic)
+        ledger.note(
+            LossLedger.Incident(event: event, severity: severity, reason: "disk", detail: "\(percent) % used"), monotonic: monotonic)
     }
 
     private func noteMissing() {
@@ -162,44 +176,91 @@ final class Guardian: Losses {
 
     // MARK: Losses
 
-    func hold(_ source: Source, from: UInt64, to: UInt64) { ledger.hold(source, from: from, to: to, monotonic: Clock.monotonic()) }
-
     func note(_ chunks: [DroppedChunk], of table: TableRecorder) {
+        guard let market = table.market else { return }
         var counts = LossCount()
+        let monotonic = Clock.monotonic()
         for chunk in chunks {
             let block = try? chunk.data.withUnsafeBytes { raw in
                 try NativeBlock(LZ4Frame.decompress(raw, contentBytes: chunk.header.blockBytes), columns: table.schema.wireColumns)
             }
             counts.add(block, chunk.header, eventTimeColumn: table.schema.eventTimeColumn)
+            for loss in chunk.header.losses { market.note(loss, monotonic: monotonic) }
         }
+        for (symbol, loss) in counts.losses { market.note(.queueFull, symbol: symbol, loss, monotonic: monotonic) }
+    }
+
+    func noteDurable(_ losses: [ChunkLoss], of table: TableRecorder, before end: UInt64) {
         let monotonic = Clock.monotonic()
-        for (symbol, loss) in counts.losses.sorted(by: { $0.key < $1.key }) {
-            ledger.note(
-                LossLedger.Entry(table: table.schema.table, symbol: symbol, reason: .queueFull, loss: loss, sequences: nil), monotonic: monotonic)
+        for loss in losses { ledger.note(loss, of: table.schema.table, monotonic: monotonic) }
+        let source = ledgerSource(table)
+        source.position = max(source.position, end)
+    }
+
+    /// How far the losses of a table's chunks are written down, as a source of the ledger's own chunks.
+    private func ledgerSource(_ table: TableRecorder) -> Source {
+        if let source = ledgerSources[table.schema.table] { return source }
+        let source = Source(name: UnledgeredLosses.source(of: table.schema.table))
+        ledgerSources[table.schema.table] = source
+        return source
+    }
+
+    /// Writes down what a writer left undone that was killed.
+    private func takeUpLosses() {
+        guard let lossTable else { return }
+        for table in commits.tables where table.market != nil {
+            let source = ledgerSource(table)
+            let known = lossTable.segments.positions.end(source.name ?? "")
+            (source.position, writtenDown[table.schema.table]) = (known, known)
+            let losses = UnledgeredLosses.find(in: recorder.spool, table: table.schema.table, from: known)
+            guard !losses.isEmpty else { continue }
+            noteDurable(losses, of: table, before: table.segments.nextSequence)
         }
     }
 
-    /// Makes rows of all losses that are noted, if there is room for them.
+    /// Makes rows of all losses, as far as that can be now.
     func flushLosses(monotonic: Int64) {
-        guard !ledger.isEmpty, !commits.isFull(.audit) else { return }
-        let now = Clock.now()
-        ledger.flush(
-            component: "spool-writer", now: now, monotonic: monotonic,
-            record: { line throws(Refusal) in try recorder.append(text: line, from: own, now: now, monotonic: monotonic) },
-            contribute: { source, from, to in lossTable?.contribute(source, from: from, to: to, monotonic: monotonic) })
+        guard !commits.isFull(.audit) else { return }
+        if commits.tables.contains(where: \.hasOnlyLosses) { flushRowless(monotonic) }
+        writeDown(monotonic)
     }
 
     /// The same, if rows of this source wait for it.
     func flushLosses(of source: Source, monotonic: Int64) {
-        if source.hasUndurable(in: ledger) { flushLosses(monotonic: monotonic) }
+        if commits.tables.contains(where: { $0.hasOnlyLosses && source.hasUndurable(in: $0) }) { flushLosses(monotonic: monotonic) }
     }
 
-    /// Makes all losses that are noted durable.
+    /// Losses of tables of which no row is recorded, so that no chunk can carry them: the ledger itself says how far their sources have come. Behind
+    /// every row that was recorded: what is sent again below the ledger's position and above the table's must be lost, not merely undurable.
+    private func flushRowless(_ monotonic: Int64) {
+        guard commits.commit(where: { $0.tableClass == .market }, cutting: true, mayRetry: false) else { return }
+        for table in commits.tables where table.hasOnlyLosses && table.market != nil {
+            guard let lossTable else { continue }
+            for loss in table.handOverLosses(to: lossTable, monotonic: monotonic) {
+                ledger.note(loss, of: table.schema.table, monotonic: monotonic)
+            }
+        }
+    }
+
+    private func writeDown(_ monotonic: Int64) {
+        guard !ledger.isEmpty else { return }
+        let now = Clock.now()
+        // First, so that even the first of several chunks holds the sources until all of them are durable.
+        for (table, source) in ledgerSources where source.position > writtenDown[table] ?? 0 {
+            lossTable?.contributeLoss(source, from: writtenDown[table] ?? 0, to: source.position, monotonic: monotonic)
+            writtenDown[table] = source.position
+        }
+        ledger.flush(
+            component: "spool-writer", now: now, monotonic: monotonic,
+            record: { line throws(Refusal) in try recorder.append(text: line, from: own, now: now, monotonic: monotonic) })
+    }
+
+    /// Makes the losses durable that are noted of what lies in the spool; others may wait for rows that the disk does not take.
     ///
     /// - Returns: false if they are not.
     private func settle(_ monotonic: Int64) -> Bool {
         guard let lossTable else { return true }
-        flushLosses(monotonic: monotonic)
-        return ledger.isEmpty && commits.commit(where: { $0 === lossTable }, cutting: true)
+        writeDown(monotonic)
+        return commits.commit(where: { $0 === lossTable }, cutting: true)
     }
 }

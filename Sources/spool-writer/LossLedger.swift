@@ -1,39 +1,44 @@
 import Logging
 import SpoolFormat
 
-/// Every deliberate loss, until it is a row of `system_events`.
+/// Losses and incidents on their way to `system_events`.
 ///
-/// A row that is not recorded holds its producer back as an undurable one does: only once the loss itself is durable is the producer told that
-/// everything up to there is dealt with. So what a crash takes of the ledger is offered again, and decided on again.
+/// What is lost is durable before it comes here: in the header of the chunk that says how far its sources have come, or as a segment that is about
+/// to be given up. So this only waits to be written down, and a crash makes nothing of it undone (`docs/spool-format.md` §6).
 final class LossLedger {
     static let table = "system_events"
     /// How long losses gather before they are written down. Nanoseconds.
-    private static let flushAfter: Int64 = 1_000_000_000
+    static let flushAfter: Int64 = 1_000_000_000
     /// Rows written at once; with more symbols than this, the rest of a table is summed up in one row for each reason.
     private static let maxRows = 10_000
     private static let reportEvery: Int64 = 10_000_000_000
 
     struct Entry {
         let table: String
-        let symbol: String
-        let reason: LossReason
-        var loss: SymbolLoss
-        /// Sequences `[from, end)` within which the rows had theirs; nil if they never had any.
+        var loss: ChunkLoss
+        /// Sequences within which the rows had theirs; nil if they never had any that somebody could see.
         var sequences: Range<UInt64>?
+
+        func adding(_ more: ChunkLoss) -> Entry {
+            var sum = self
+            sum.loss.count += more.count
+            sum.loss.from = min(loss.from, more.from)
+            sum.loss.to = max(loss.to, more.to)
+            return sum
+        }
     }
 
-    /// Positions of a source that hold rows that are not recorded.
-    private struct Hold {
-        let source: Source
-        let from: UInt64
-        var to: UInt64
+    struct Incident {
+        let event: String
+        let severity: String
+        let reason: String
+        let detail: String
     }
 
     private let log: Logger
-    private var markets: [MarketTable] = []
-    private var entries: [Entry] = []
-    private var incidents: [(event: String, severity: String, reason: String, detail: String)] = []
-    private var holds: [Hold] = []
+    /// By table, symbol, reason and sequences.
+    private var entries: [String: Entry] = [:]
+    private var incidents: [Incident] = []
     /// When the oldest of what waits was noted, on the clock that never jumps.
     private var since: Int64?
     /// Rows by table and reason since the start, for metrics.
@@ -43,62 +48,34 @@ final class LossLedger {
 
     init(log: Logger) { self.log = log }
 
-    func add(_ market: MarketTable) { markets.append(market) }
-
     var isEmpty: Bool { since == nil }
     /// When it is due; nil if nothing waits.
     var deadline: Int64? { since.map { $0 + Self.flushAfter } }
 
-    // MARK: Noting
-
-    /// Rows of a source between these positions were not recorded, and are counted already.
-    func hold(_ source: Source, from: UInt64, to: UInt64, monotonic: Int64) {
+    func note(_ loss: ChunkLoss, of table: String, sequences: Range<UInt64>? = nil, monotonic: Int64) {
         if since == nil { since = monotonic }
-        if let index = holds.firstIndex(where: { $0.source === source }) {
-            holds[index].to = max(holds[index].to, to)
-        } else {
-            holds.append(Hold(source: source, from: from, to: to))
-        }
-        source.noteUndurable(self, from: from)
+        let key = "\(table)\t\(loss.symbol)\t\(loss.reason)\t\(sequences.map { "\($0.lowerBound)" } ?? "")"
+        entries[key] = entries[key]?.adding(loss) ?? Entry(table: table, loss: loss, sequences: sequences)
     }
 
-    func note(_ entry: Entry, monotonic: Int64) {
+    func note(_ incident: Incident, monotonic: Int64) {
         if since == nil { since = monotonic }
-        entries.append(entry)
+        incidents.append(incident)
     }
-
-    /// Something that happened to recording as a whole.
-    func noteIncident(_ event: String, severity: String, reason: String, detail: String, monotonic: Int64) {
-        if since == nil { since = monotonic }
-        incidents.append((event, severity, reason, detail))
-    }
-
-    // MARK: Writing down
 
     /// Makes rows of everything that waits.
     ///
     /// - Parameters:
     ///   - component: who says so.
     ///   - record: records an event line; what it throws is said in the log, and the loss is not tried again.
-    ///   - contribute: notes that rows of a source between these positions are dealt with in the rows just recorded.
-    func flush(
-        component: String, now: Int64, monotonic: Int64, record: (String) throws(Refusal) -> Void,
-        contribute: (Source, _ from: UInt64, _ to: UInt64) -> Void
-    ) {
-        for market in markets {
-            for (symbol, reason, loss) in market.takeLosses() {
-                entries.append(Entry(table: market.table, symbol: symbol, reason: reason, loss: loss, sequences: nil))
-            }
-        }
+    func flush(component: String, now: Int64, monotonic: Int64, record: (String) throws(Refusal) -> Void) {
         var lines = incidents.map { Self.line(component, now, $0) }
         for entry in Self.summed(entries, limit: Self.maxRows) {
-            let key = "\(entry.table)\t\(entry.reason.text)"
+            let key = "\(entry.table)\t\(entry.loss.reason)"
             totals[key, default: 0] += entry.loss.count
             unreported[key, default: 0] += entry.loss.count
             lines.append(Self.line(component, now, entry))
         }
-        // First, and again at the end: the rows may be cut into several chunks, and each must hold the sources until it is durable.
-        for hold in holds { contribute(hold.source, hold.from, hold.to) }
         for line in lines {
             do throws(Refusal) {
                 try record(line)
@@ -106,12 +83,7 @@ final class LossLedger {
                 log.critical("a loss cannot be recorded in \(Self.table): \(error.field.map { "\($0): " } ?? "")\(error.reason): \(line)")
             }
         }
-        for hold in holds {
-            contribute(hold.source, hold.from, hold.to)
-            hold.source.noteDurable(self, rest: nil)
-        }
-        holds.removeAll(keepingCapacity: true)
-        entries.removeAll()
+        entries.removeAll(keepingCapacity: true)
         incidents.removeAll()
         since = nil
         report(monotonic)
@@ -126,37 +98,30 @@ final class LossLedger {
     }
 
     /// One entry for each table, symbol and reason; beyond the limit, one for each table and reason.
-    private static func summed(_ entries: [Entry], limit: Int) -> [Entry] {
-        guard entries.count > limit else { return entries }
-        var kept = Array(entries[..<limit])
+    private static func summed(_ entries: [String: Entry], limit: Int) -> [Entry] {
+        let ordered = entries.sorted { $0.key < $1.key }.map(\.value)
+        guard ordered.count > limit else { return ordered }
         var rest: [String: Entry] = [:]
-        for entry in entries[limit...] {
-            let key = "\(entry.table)\t\(entry.reason.text)\t\(entry.sequences.map { "\($0)" } ?? "")"
-            guard var sum = rest[key] else {
-                rest[key] = Entry(table: entry.table, symbol: "", reason: entry.reason, loss: entry.loss, sequences: entry.sequences)
-                continue
-            }
-            sum.loss.count += entry.loss.count
-            sum.loss.from = min(sum.loss.from, entry.loss.from)
-            sum.loss.to = max(sum.loss.to, entry.loss.to)
-            rest[key] = sum
+        for entry in ordered[limit...] {
+            let key = "\(entry.table)\t\(entry.loss.reason)\t\(entry.sequences.map { "\($0)" } ?? "")"
+            var nameless = entry
+            nameless.loss.symbol = ""
+            rest[key] = rest[key]?.adding(entry.loss) ?? nameless
         }
-        kept += rest.values
-        return kept
+        return Array(ordered[..<limit]) + rest.values
     }
 
     private static func line(_ component: String, _ now: Int64, _ entry: Entry) -> String {
+        let loss = entry.loss
         var text = "{\"table\":\"\(table)\",\"ts\":\(now),\"component\":\(RowText.quoted(component)),\"event\":\"rows_dropped\""
-        text += ",\"severity\":\"\(entry.reason == .unchanged ? "info" : "warning")\""
-        text += ",\"table_name\":\(RowText.quoted(entry.table)),\"symbol\":\(RowText.quoted(entry.symbol))"
-        if entry.loss.from <= entry.loss.to { text += ",\"range_from\":\(entry.loss.from),\"range_to\":\(entry.loss.to)" }
+        text += ",\"severity\":\"\(loss.reason == LossReason.unchanged.text ? "info" : "warning")\""
+        text += ",\"table_name\":\(RowText.quoted(entry.table)),\"symbol\":\(RowText.quoted(loss.symbol))"
+        if loss.from <= loss.to { text += ",\"range_from\":\(loss.from),\"range_to\":\(loss.to)" }
         if let sequences = entry.sequences { text += ",\"seq_from\":\(sequences.lowerBound),\"seq_to\":\(sequences.upperBound - 1)" }
-        return text + ",\"row_count\":\(entry.loss.count),\"reason\":\"\(entry.reason.text)\"}"
+        return text + ",\"row_count\":\(loss.count),\"reason\":\(RowText.quoted(loss.reason))}"
     }
 
-    private static func line(
-        _ component: String, _ now: Int64, _ incident: (event: String, severity: String, reason: String, detail: String)
-    ) -> String {
+    private static func line(_ component: String, _ now: Int64, _ incident: Incident) -> String {
         "{\"table\":\"\(table)\",\"ts\":\(now),\"component\":\(RowText.quoted(component)),\"event\":\"\(incident.event)\""
             + ",\"severity\":\"\(incident.severity)\",\"reason\":\"\(incident.reason)\",\"detail\":\(RowText.quoted(incident.detail))}"
     }

@@ -35,6 +35,12 @@ struct SymbolLoss {
     var from = Int64.max
     var to = Int64.min
 
+    mutating func add(_ other: SymbolLoss) {
+        count += other.count
+        from = min(from, other.from)
+        to = max(to, other.to)
+    }
+
     mutating func note(_ time: Int64) {
         count += 1
         from = min(from, time)
@@ -94,6 +100,8 @@ final class MarketTable {
     private var losses = [SymbolLoss](repeating: SymbolLoss(), count: LossReason.allCases.count)
     /// Rows of ``losses``.
     private(set) var unrecordedRows: UInt64 = 0
+    /// When the first of them was noted, on the clock that never jumps.
+    private(set) var lossSince: Int64?
 
     init(schema: TableSchema, configuration: Configuration) {
         table = schema.table
@@ -138,21 +146,52 @@ final class MarketTable {
         return nil
     }
 
-    func note(_ reason: LossReason, _ key: Key) {
+    func note(_ reason: LossReason, _ key: Key, monotonic: Int64) {
+        if lossSince == nil { lossSince = monotonic }
         losses[key.symbol * LossReason.allCases.count + reason.rawValue].note(key.time)
         unrecordedRows += 1
     }
 
+    /// Adds rows that were accepted and are given up.
+    func note(_ reason: LossReason, symbol text: String, _ loss: SymbolLoss, monotonic: Int64) {
+        var text = text
+        let symbol = text.withUTF8 { self.symbol(UnsafeRawBufferPointer($0)) }
+        losses[symbol * LossReason.allCases.count + reason.rawValue].add(loss)
+        unrecordedRows += loss.count
+        if lossSince == nil { lossSince = monotonic }
+    }
+
+    /// Adds losses that were counted in a chunk which is given up as well.
+    func note(_ loss: ChunkLoss, monotonic: Int64) {
+        let reason = LossReason.allCases.first { $0.text == loss.reason } ?? .queueFull
+        note(reason, symbol: loss.symbol, SymbolLoss(count: loss.count, from: loss.from, to: loss.to), monotonic: monotonic)
+    }
+
     /// Takes the counts of what was not recorded, which begin anew.
-    func takeLosses() -> [(symbol: String, reason: LossReason, loss: SymbolLoss)] {
+    ///
+    /// - Parameter maxBytes: of all of them in a header; what finds no room is summed up without its symbol.
+    func takeLosses(maxBytes: Int) -> [ChunkLoss] {
         guard unrecordedRows > 0 else { return [] }
         unrecordedRows = 0
-        var taken: [(String, LossReason, SymbolLoss)] = []
+        lossSince = nil
+        let reasons = LossReason.allCases
+        var taken: [ChunkLoss] = []
+        var rest = [SymbolLoss](repeating: SymbolLoss(), count: reasons.count)
+        var bytes = 0
         for (index, loss) in losses.enumerated() where loss.count > 0 {
-            guard let reason = LossReason(rawValue: index % LossReason.allCases.count) else { continue }
-            let (bytes, count) = names.text(UInt32(index / LossReason.allCases.count))
-            taken.append((String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self), reason, loss))
             losses[index] = SymbolLoss()
+            let (start, count) = names.text(UInt32(index / reasons.count))
+            let symbol = count <= 255 ? String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self) : ""
+            let entry = ChunkLoss(symbol: symbol, reason: reasons[index % reasons.count].text, count: loss.count, from: loss.from, to: loss.to)
+            bytes += entry.byteCount
+            if bytes > maxBytes - reasons.count * 64 || symbol.isEmpty {
+                rest[index % reasons.count].add(loss)
+            } else {
+                taken.append(entry)
+            }
+        }
+        for (reason, loss) in zip(reasons, rest) where loss.count > 0 {
+            taken.append(ChunkLoss(symbol: "", reason: reason.text, count: loss.count, from: loss.from, to: loss.to))
         }
         return taken
     }

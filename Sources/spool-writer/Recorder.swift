@@ -130,6 +130,10 @@ final class Recorder {
                 source.repeated += 1
                 return
             }
+            if _slowPath(position < source.resumeLimit), table.tableClass == .market, isLossKnown(source, position) {
+                source.dropped += 1
+                return
+            }
             if _slowPath(commits.isAuditFull), table.tableClass == .audit, !isOwnRow { throw refusalOfFullQueue(table) }
             do throws(Refusal) {
                 try parser.parse(line, readAhead: readAhead, from: fields, into: table.builder, names: table.names)
@@ -175,16 +179,19 @@ final class Recorder {
         guard let reason = market.reasonToSkip(key) else { return false }
         table.builder.undoRow()
         source.dropped += 1
-        guard !isLossKnown(source, position) else { return true }
-        market.note(reason, key)
-        guardian?.ledger.hold(source, from: position, to: position + 1, monotonic: monotonic)
+        market.note(reason, key, monotonic: monotonic)
+        table.contributeLoss(source, from: position, to: position + 1, monotonic: monotonic)
         return true
     }
 
-    /// Whether what is lost of a source at this position is in the ledger already, from before the writer was started.
-    func isLossKnown(_ source: Source, _ position: UInt64) -> Bool {
-        guard position < source.resumeLimit, let name = source.name, let table = guardian?.lossTable else { return false }
-        return position < table.segments.positions.end(name)
+    /// Whether the ledger has a market row that a source sends again and that is not in its table: all that were recorded before the ledger's
+    /// last row were durable before it.
+    private func isLossKnown(_ source: Source, _ position: UInt64) -> Bool { position < knownLosses(of: source) }
+
+    /// The position before which the losses of a source's market rows are in the ledger.
+    func knownLosses(of source: Source) -> UInt64 {
+        guard let name = source.name, let table = recordable(LossLedger.table) else { return 0 }
+        return table.segments.positions.end(name)
     }
 
     private func refusalOfFullQueue(_ table: TableRecorder) -> Refusal {
@@ -280,6 +287,10 @@ final class Recorder {
     @discardableResult
     func commit() -> Bool {
         guardian?.flushLosses(monotonic: Clock.monotonic())
+        let isWhole = commits.commit(cutting: true)
+        guard let guardian, !guardian.ledger.isEmpty else { return isWhole }
+        // Losses that have become durable with their chunks.
+        guardian.flushLosses(monotonic: Clock.monotonic())
         return commits.commit(cutting: true)
     }
 

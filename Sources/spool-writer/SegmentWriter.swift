@@ -68,6 +68,7 @@ final class SegmentWriter {
     /// Bytes of chunks not yet synced, as they lie or shall lie in the segment.
     private var unsynced = RawBuffer(capacity: 1 << 16)
     private var pending: [Pending] = []
+    private var durableLosses: [ChunkLoss] = []
     /// Whether rows are durable that the mark does not name yet.
     private var isUnpublished = false
     /// How many of those bytes are written to the file.
@@ -100,31 +101,35 @@ final class SegmentWriter {
         durablePositions.forget(source)
     }
 
-    /// Gives up the oldest chunks that are not durable: at least so many bytes of them, whole cuts, or all there are. Their sequences are not used
-    /// again; the next segment says so.
+    /// Gives up the chunks that are not durable. Their sequences are not used again; the next segment says so.
     ///
     /// - Returns: the chunks, their data frames still compressed.
-    func dropOldest(bytes: Int) -> [DroppedChunk] {
+    func dropPending() -> [DroppedChunk] {
         var dropped: [DroppedChunk] = []
         var offset = 0
         for chunk in pending {
-            if offset >= bytes, dropped.last?.header.continues != true { break }
             let start = offset + chunk.headerBytes
             offset = start + chunk.header.dataBytes
             dropped.append(DroppedChunk(header: chunk.header, data: Array(unsynced.bytes[start..<offset])))
         }
         guard let first = dropped.first else { return [] }
         if lostFrom == nil { (lostFrom, isShed) = (first.header.firstSequence, true) }
-        pending.removeFirst(dropped.count)
-        unsynced.dropFirst(offset)
+        pending.removeAll(keepingCapacity: true)
+        unsynced.truncate(to: 0)
         writtenBytes = 0
         // A segment has no gaps: the active one ends where it is durable.
         active?.isSuspect = true
         return dropped
     }
 
-    /// Names of the sources of chunks that are not durable.
-    var pendingSources: Set<String> { Set(pending.flatMap { $0.header.sources.map(\.source) }) }
+    /// Takes the losses that durable chunks count, which begin anew.
+    ///
+    /// - Returns: also the sequence behind the last of those chunks.
+    func takeDurableLosses() -> (losses: [ChunkLoss], end: UInt64)? {
+        guard !durableLosses.isEmpty else { return nil }
+        defer { durableLosses.removeAll() }
+        return (durableLosses, durableEnd)
+    }
 
     /// Whether chunks wait to be written or synced.
     var isDirty: Bool { !pending.isEmpty }
@@ -139,15 +144,18 @@ final class SegmentWriter {
     ///   - builders: one a partition, none of them empty.
     ///   - firstIngest: when the first of these rows arrived, nanoseconds since the Unix epoch.
     ///   - sources: at most `FormatLimits.chunkSources` positions.
-    func cut(_ builders: [BlockBuilder], firstIngest: Int64, sources: [SourcePosition]) {
+    ///   - losses: rows before those positions that are not recorded.
+    func cut(_ builders: [BlockBuilder], firstIngest: Int64, sources: [SourcePosition], losses: [ChunkLoss] = []) {
         for (index, builder) in builders.enumerated() {
             let isLast = index == builders.count - 1
-            append(builder, firstIngest: firstIngest, sources: isLast ? sources : [], continues: !isLast)
+            append(builder, firstIngest: firstIngest, sources: isLast ? sources : [], losses: isLast ? losses : [], continues: !isLast)
         }
         for position in sources { positions.note(position) }
     }
 
-    private func append(_ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition], continues: Bool) {
+    private func append(
+        _ builder: BlockBuilder, firstIngest: Int64, sources: [SourcePosition], losses: [ChunkLoss], continues: Bool
+    ) {
         block.truncate(to: 0)
         builder.assemble(firstSequence: nextSequence, into: &block)
         var header = ChunkHeader(
@@ -156,6 +164,7 @@ final class SegmentWriter {
             fingerprint: schemaFingerprint(columns), minEventTime: builder.minEventTime, maxEventTime: builder.maxEventTime,
             firstIngest: firstIngest, dataChecksum: 0, dataBytes: 0, blockBytes: block.count, sources: sources)
         header.continues = continues
+        header.losses = losses
         // The header's size does not depend on what its numbers are, so the data frame can be made in its place.
         let headerBytes = header.encode().count
         let start = unsynced.count
@@ -330,6 +339,7 @@ final class SegmentWriter {
             if segment.firstIngest == 0 { segment.firstIngest = chunk.header.firstIngest }
             durableEnd = chunk.header.endSequence
             for position in chunk.header.sources { durablePositions.note(position) }
+            durableLosses += chunk.header.losses
         }
         active = segment
         pending.removeAll(keepingCapacity: true)

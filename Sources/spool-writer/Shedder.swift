@@ -141,9 +141,8 @@ final class Shedder {
             if counted.insert(place).inserted {
                 for (symbol, loss) in losses.sorted(by: { $0.key < $1.key }) {
                     ledger.note(
-                        LossLedger.Entry(
-                            table: count.table, symbol: symbol, reason: .shed, loss: loss, sequences: header.firstSequence..<end),
-                        monotonic: monotonic)
+                        ChunkLoss(symbol: symbol, reason: LossReason.shed.text, count: loss.count, from: loss.from, to: loss.to),
+                        of: count.table, sequences: header.firstSequence..<end, monotonic: monotonic)
                 }
             }
             guard settle() else { return .working }

@@ -27,7 +27,7 @@ final class Source {
 
     func noteUndurable(_ table: AnyObject, from position: UInt64) {
         let key = ObjectIdentifier(table)
-        if undurable[key] == nil { undurable[key] = position }
+        undurable[key] = min(undurable[key] ?? .max, position)
     }
 
     /// What ``complete`` will be once all rows of the table before those still gathered are durable.
@@ -56,7 +56,7 @@ extension Source {
 struct Contribution {
     let source: Source
     /// Position of its first row among them.
-    let first: UInt64
+    var first: UInt64
     /// Position after its last.
     var end: UInt64
 }

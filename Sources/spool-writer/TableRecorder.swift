@@ -206,12 +206,17 @@ final class TableRecorder {
     /// Notes that the rows being gathered are of this source, from this position to that.
     @inline(__always)
     func contribute(_ source: Source, from position: UInt64, to end: UInt64, monotonic: Int64) {
-        if let last = contributions.indices.last, contributions[last].source === source {
-            contributions[last].end = end
+        if let last = contributions.indices.last, contributions[last].source === source, position >= contributions[last].first {
+            contributions[last].end = max(contributions[last].end, end)
             return
         }
         if let index = contributions.firstIndex(where: { $0.source === source }) {
-            contributions[index].end = end
+            // Losses of a ring's batch are noted before its rows, whatever their order was.
+            if position < contributions[index].first {
+                contributions[index].first = position
+                source.noteUndurable(self, from: position)
+            }
+            contributions[index].end = max(contributions[index].end, end)
             contributions.swapAt(index, contributions.count - 1)
             return
         }
@@ -228,7 +233,8 @@ final class TableRecorder {
             part.source.name.map { SourcePosition(source: $0, end: part.end, complete: part.source.complete) }
         }
         let gathered = (others + [builder]).filter { $0.rows > 0 }.sorted { $0.partition < $1.partition }
-        segments.cut(gathered, firstIngest: firstIngest, sources: positions)
+        let losses = market.map { $0.takeLosses(maxBytes: Self.maxLossBytes) } ?? []
+        segments.cut(gathered, firstIngest: firstIngest, sources: positions, losses: losses)
         spare += others
         others.removeAll(keepingCapacity: true)
         for part in contributions where !cutSources.contains(where: { $0 === part.source }) { cutSources.append(part.source) }
@@ -248,28 +254,45 @@ final class TableRecorder {
         cutSources.removeAll(keepingCapacity: true)
     }
 
-    /// Gives up the oldest chunks that are not durable, so that their sources can go on: at least so many bytes of them, or all there are.
-    ///
-    /// - Parameter hold: is told between which positions of a source the rows were, before the source hears that they are dealt with.
-    /// - Returns: what is given up; the caller counts it.
-    func dropOldest(bytes: Int, hold: (Source, _ from: UInt64, _ to: UInt64) -> Void) -> [DroppedChunk] {
-        let dropped = segments.dropOldest(bytes: bytes)
+    // MARK: Losses
+
+    /// Bytes of losses that a chunk's header has room for; further ones are summed up without their symbol.
+    private static let maxLossBytes = FormatLimits.chunkHeaderBytes / 2
+
+    /// Notes that what a source sent between these positions is not recorded, and counted: it counts as the rows that are gathered do.
+    func contributeLoss(_ source: Source, from position: UInt64, to end: UInt64, monotonic: Int64) {
+        contribute(source, from: position, to: end, monotonic: monotonic)
+    }
+
+    /// Whether there is nothing but losses to be made durable: no row that a chunk could be made of.
+    var hasOnlyLosses: Bool { gatheringSince == nil && !contributions.isEmpty }
+
+    /// Hands over the losses that no chunk of this table can carry, and the positions of their sources. Call when everything else is durable.
+    func handOverLosses(to other: TableRecorder, monotonic: Int64) -> [ChunkLoss] {
+        precondition(hasOnlyLosses && !isDirty, "losses of \(schema.table) handed over beside rows")
+        for part in contributions {
+            other.contributeLoss(part.source, from: part.first, to: part.end, monotonic: monotonic)
+            part.source.noteDurable(self, rest: nil)
+        }
+        contributions.removeAll(keepingCapacity: true)
+        return market?.takeLosses(maxBytes: .max) ?? []
+    }
+
+    /// Gives up the chunks that are not durable: the rows that have waited for longest. The caller counts them, as losses of this table.
+    func dropWaiting(monotonic: Int64) -> [DroppedChunk] {
+        let dropped = segments.dropPending()
         guard !dropped.isEmpty else { return [] }
-        if !segments.isDirty { dirtySince = nil }
-        let waiting = segments.pendingSources
+        dirtySince = nil
         var ends: [String: UInt64] = [:]
         for position in dropped.flatMap(\.header.sources) { ends[position.source] = max(ends[position.source] ?? 0, position.end) }
-        for source in cutSources {
-            let end = source.name.flatMap { ends[$0] }
-            if let end, let from = source.firstUndurable(in: self), from < end { hold(source, from, end) }
-            if let name = source.name, waiting.contains(name) {
-                // Its next rows lie behind those that are gone.
-                if let end { source.noteDurable(self, rest: end) }
-            } else if !segments.isDirty || end != nil {
-                source.noteDurable(self, rest: rest(of: source))
-            }
+        let sources = cutSources
+        cutSources.removeAll(keepingCapacity: true)
+        for source in sources {
+            guard let from = source.firstUndurable(in: self) else { continue }
+            // A source without a name has no positions that anybody would come back to.
+            let end = source.name.flatMap { ends[$0] } ?? rest(of: source) ?? source.position
+            contributeLoss(source, from: from, to: max(end, from + 1), monotonic: monotonic)
         }
-        cutSources.removeAll { !$0.hasUndurable(in: self) }
         return dropped
     }
 
