@@ -191,6 +191,9 @@ struct Recovery {
             case .chunk: preconditionFailure("handled above")
             case .index(_, _, let end):
                 if end != size { note(alert: true, "\(table)/\(name): \(size - end) bytes after the index; left as they are") }
+                // A writer that was killed in its recovery may have written all of this and synced none of it.
+                try reader.file.sync()
+                try Directory.sync(spool.directory(of: table))
                 finish(at: sequence, name)
             case .end where whole.offset >= durable, .zeros where whole.offset >= durable, .torn where whole.offset >= durable:
                 try cut(reader, name, at: whole.offset, size: size, whole.offset == offset ? item : .torn)

@@ -205,6 +205,10 @@ static void wait_for(rule *rule, uint32_t ms) {
     }
 }
 
+// The rule that hits, and as it was then: it may be cleared while the call is on its way.
+static __thread rule *hitting;
+static __thread rule as_it_was;
+
 // The rule that hits this call; NULL if none does. Waits its delay; does not come back if the call is to be the process's last.
 static rule *hit(enum op op, const char *path) {
     if (!rules) return NULL;
@@ -216,13 +220,16 @@ static rule *hit(enum op op, const char *path) {
             __atomic_fetch_sub(&rule->skip, 1, __ATOMIC_RELAXED);
             continue;
         }
-        if (rule->mode == MODE_BUDGET && rule->value > 0) return rule;
+        hitting = rule;
+        as_it_was = *rule;
+        if (as_it_was.ops == 0) continue;
+        if (as_it_was.mode == MODE_BUDGET && as_it_was.value > 0) return &as_it_was;
         if (count > 0) __atomic_fetch_sub(&rule->count, 1, __ATOMIC_ACQ_REL);
         __atomic_fetch_add(&rule->hits, 1, __ATOMIC_RELAXED);
-        if (rule->delay_ms) wait_for(rule, rule->delay_ms);
-        if (rule->mode == MODE_KILL_BEFORE) die();
-        if (rule->mode == MODE_FAIL && rule->error == 0) return NULL;
-        return rule;
+        if (as_it_was.delay_ms) wait_for(rule, as_it_was.delay_ms);
+        if (as_it_was.mode == MODE_KILL_BEFORE) die();
+        if (as_it_was.mode == MODE_FAIL && as_it_was.error == 0) return NULL;
+        return &as_it_was;
     }
     return NULL;
 }
@@ -380,7 +387,7 @@ static ssize_t pwrite_any(int descriptor, const void *bytes, size_t count, off_t
     if (rule && count > 1 && (rule->mode == MODE_SHORT || rule->mode == MODE_KILL_DURING)) count /= 2;
     if (rule && rule->mode == MODE_BUDGET) {
         if ((int64_t)count > rule->value) count = (size_t)rule->value;
-        __atomic_fetch_sub(&rule->value, (int64_t)count, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&hitting->value, (int64_t)count, __ATOMIC_RELAXED);
     }
     ssize_t result;
     GUARDED(note_change(descriptor, WROTE, (uint64_t)offset, count); result = real_pwrite(descriptor, bytes, count, offset));
@@ -501,7 +508,7 @@ static int fallocate_any(int descriptor, off_t offset, off_t length, int (*real)
         rule *rule = hit(OP_FALLOCATE, path);
         if (rule && rule->mode == MODE_BUDGET) {
             if (length <= rule->value) {
-                __atomic_fetch_sub(&rule->value, (int64_t)length, __ATOMIC_RELAXED);
+                __atomic_fetch_sub(&hitting->value, (int64_t)length, __ATOMIC_RELAXED);
                 rule = NULL;
             }
         }

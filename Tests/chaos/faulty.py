@@ -205,6 +205,9 @@ def lose_bytes(path: Path, changes: list[Change], rng: random.Random) -> str:
     content = bytearray(path.read_bytes())
     for change in reversed(changes):
         change.new = bytes(content[change.offset:change.offset + change.length]) if change.kind == WROTE else b""
+        # A write that failed, or took less than it was given, has changed less than was noted before it.
+        if change.kind == WROTE:
+            change.length = len(change.new)
         resize(content, change.old_size)
         content[change.offset:change.offset + len(change.old)] = change.old
     how = rng.choices(("kept", "lost", "cut", "torn", "scattered", "zeros"), (2, 3, 2, 3, 2, 1))[0]
@@ -261,7 +264,7 @@ def apply(content: bytearray, change: Change, start: int = 0, end: int | None = 
 
 def tear(content: bytearray, change: Change, sector: int, rng: random.Random, scattered: bool) -> None:
     """A first part of a write, or any of its sectors; a sector is whole or not written."""
-    if change.kind == TRUNCATED:
+    if change.kind == TRUNCATED or change.length == 0:
         return
     edges = [0, *(edge for edge in range(sector - change.offset % sector, change.length, sector)), change.length]
     pieces = list(zip(edges, edges[1:]))

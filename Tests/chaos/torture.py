@@ -135,7 +135,7 @@ class Tally:
 class World:
     """All processes, their disks, and what the model knows of them. Faults act on it."""
 
-    def __init__(self, work: Path, seed: int, verbose: bool) -> None:
+    def __init__(self, work: Path, seed: int, verbose: bool, chunk_rows: int) -> None:
         self.work, self.seed, self.verbose = work, seed, verbose
         self.random = random.Random(seed)
         self.complaints: list[str] = []
@@ -143,10 +143,7 @@ class World:
         self.round = "start"
         self.place, self.is_tmpfs = self._mount()
         self._lay_out()
-        # Now and then tiny chunks: then one write has many of them, and a torn one may leave any.
-        rows = self.random.choice((300, 300, 20))
-        self.pipeline = Pipeline(work, faults=True, settings=SETTINGS.replace("chunk_rows = 300", f"chunk_rows = {rows}"))
-        self.notes.append(f"chunks of {rows} rows")
+        self.pipeline = Pipeline(work, faults=True, settings=SETTINGS.replace("chunk_rows = 300", f"chunk_rows = {chunk_rows}"))
         self.spool = self.pipeline.spool = self.place / "spool"
         self.checkpoints = self.pipeline.checkpoints = self.place / "checkpoints"
         self.disk = Disk(work / "layer", [self.spool], "writer", self.place / "kept-writer")
@@ -561,6 +558,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, help="to repeat a run's choices (default: a new one)")
     parser.add_argument("--faults", type=lambda text: text.split(","), help="only these, by name, with commas between them")
+    parser.add_argument("--chunk-rows", type=int, default=300, help="rows of a chunk; with few, one write has many chunks")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
     parser.add_argument("--work", type=Path, help="work directory, which must be empty or absent; it is kept")
     parser.add_argument("--keep", action="store_true", help="keep the work directory")
@@ -593,7 +591,7 @@ def main() -> int:
     rounds = rows = values = 0
     status = 74
     try:
-        world = World(directory, options.seed, options.verbose)
+        world = World(directory, options.seed, options.verbose, options.chunk_rows)
         world.start()
         rounds = play(world, options, tallies)
         rows, values = world.check_rings()[0] + world.count_sent(), world.check_values()
