@@ -65,6 +65,11 @@ public struct ChunkHeader: Equatable, Sendable {
 
     static let continuesFlag: UInt16 = 1
     static let lossesFlag: UInt16 = 4
+    static let syncedFlag: UInt16 = 8
+
+    /// Bytes of the segment that were synced when the chunk was written; nil if it does not say. So recovery knows which bytes a power loss may have
+    /// taken although later ones are there.
+    public var syncedBytes: UInt64?
 
     public init(
         table: String, writer: String, segmentNumber: UInt64, firstSequence: UInt64, rows: Int, partition: Int32,
@@ -93,7 +98,7 @@ public struct ChunkHeader: Equatable, Sendable {
         precondition(rows > 0 && rows <= FormatLimits.chunkRows, "chunk of \(rows) rows")
         precondition(blockBytes <= FormatLimits.blockBytes, "block of \(blockBytes) bytes")
         precondition(sources.count <= FormatLimits.chunkSources, "\(sources.count) sources in a chunk")
-        var writer = SkippableFrame.begin(.chunkHeader, flags: (continues ? Self.continuesFlag : 0) | (losses.isEmpty ? 0 : Self.lossesFlag))
+        var writer = SkippableFrame.begin(.chunkHeader, flags: (continues ? Self.continuesFlag : 0) | (losses.isEmpty ? 0 : Self.lossesFlag) | (syncedBytes == nil ? 0 : Self.syncedFlag))
         writer.put(dataChecksum)
         writer.put(UInt32(dataBytes))
         writer.put(UInt32(blockBytes))
@@ -109,6 +114,7 @@ public struct ChunkHeader: Equatable, Sendable {
         writer.putText8(self.writer)
         writer.put(UInt16(sources.count))
         for source in sources { source.encode(into: &writer) }
+        if let syncedBytes { writer.put(syncedBytes) }
         if !losses.isEmpty {
             writer.put(UInt16(losses.count))
             for loss in losses { loss.encode(into: &writer) }
@@ -129,7 +135,7 @@ public struct ChunkHeader: Equatable, Sendable {
     public static func decode(_ bytes: UnsafeRawBufferPointer) throws(FormatError) -> (ChunkHeader, frameSize: Int) {
         var (reader, size, flags) = try SkippableFrame.open(bytes, expecting: .chunkHeader)
         do {
-            var header = try ChunkHeader(from: &reader, hasLosses: flags & lossesFlag != 0)
+            var header = try ChunkHeader(from: &reader, hasLosses: flags & lossesFlag != 0, isSynced: flags & syncedFlag != 0)
             header.continues = flags & continuesFlag != 0
             return (header, size)
         } catch .truncated {
@@ -151,7 +157,7 @@ public struct ChunkHeader: Equatable, Sendable {
         }
     }
 
-    private init(from reader: inout ByteReader, hasLosses: Bool) throws(FormatError) {
+    private init(from reader: inout ByteReader, hasLosses: Bool, isSynced: Bool) throws(FormatError) {
         dataChecksum = try reader.take()
         dataBytes = Int(try reader.take(UInt32.self))
         blockBytes = Int(try reader.take(UInt32.self))
@@ -169,6 +175,7 @@ public struct ChunkHeader: Equatable, Sendable {
         guard sourceCount <= FormatLimits.chunkSources else { throw .malformed("\(sourceCount) source positions") }
         sources = []
         for _ in 0..<sourceCount { sources.append(try SourcePosition(from: &reader)) }
+        if isSynced { syncedBytes = try reader.take() }
         if hasLosses {
             let lossCount = Int(try reader.take(UInt16.self))
             guard lossCount > 0 else { throw .malformed("a chunk header with losses, and none of them") }

@@ -36,7 +36,7 @@ enum SkippableFrame {
         var knownFlags: UInt16 {
             switch self {
             case .segmentHeader: SegmentHeader.shedFlag
-            case .chunkHeader: ChunkHeader.continuesFlag | ChunkHeader.lossesFlag
+            case .chunkHeader: ChunkHeader.continuesFlag | ChunkHeader.lossesFlag | ChunkHeader.syncedFlag
             case .index: 0
             }
         }

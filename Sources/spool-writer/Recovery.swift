@@ -193,6 +193,8 @@ struct Recovery {
                 if end != size { note(alert: true, "\(table)/\(name): \(size - end) bytes after the index; left as they are") }
                 // A writer that was killed in its recovery may have written all of this and synced none of it.
                 try reader.file.sync()
+                // And the mark may not name it: then nobody would see its rows before the next segment has one.
+                if mark?.segmentNumber != name.number || mark?.isSealed != true { try publishSealed(name, entries, durableBytes: end) }
                 try Directory.sync(spool.directory(of: table))
                 finish(at: sequence, name)
             case .end where whole.offset >= durable, .zeros where whole.offset >= durable, .torn where whole.offset >= durable:
@@ -202,7 +204,7 @@ struct Recovery {
             case .damaged(let error) where error.needsNewerVersion:
                 throw RecoveryFailure.refused("\(table)/\(name) at \(offset): \(error)")
             case .damaged(let error):
-                if whole.offset >= durable, try reader.resume(after: offset, limit: size) == nil {
+                if whole.offset >= durable, try syncedBytes(behind: offset, reader, size) <= whole.offset {
                     try cut(reader, name, at: whole.offset, size: size, item)
                     try seal(reader, name, Array(entries[..<whole.chunks]), at: whole.offset, whole.chunks > 0 ? firstIngest : 0)
                     finish(at: whole.sequence, name)
@@ -215,6 +217,20 @@ struct Recovery {
             }
             return
         }
+    }
+
+    /// Bytes that were synced before what is still readable behind the damage was written. A power loss may take the first part of a write and leave
+    /// the rest: then what is left says so, and all of it was never durable.
+    private func syncedBytes(behind damage: UInt64, _ reader: SegmentReader, _ size: UInt64) throws -> UInt64 {
+        var synced: UInt64 = 0
+        var offset = damage
+        while let found = try reader.resume(after: offset, limit: size) {
+            offset = found
+            // An index is written when all before it is synced.
+            guard case .chunk(let chunk) = try reader.item(at: offset, limit: size) else { return .max }
+            synced = max(synced, chunk.header.syncedBytes ?? .max)
+        }
+        return synced
     }
 
     /// The segment is whole up to `sequence`.
@@ -286,17 +302,22 @@ struct Recovery {
             entries: entries, firstSequence: name.firstSequence, firstIngest: firstIngest, sealed: now, at: offset)
         try reader.file.write(index, at: offset)
         try reader.file.sync()
+        try publishSealed(name, entries, durableBytes: offset + UInt64(index.count))
+        try Directory.sync(spool.directory(of: table))
+    }
+
+    /// Publishes a sealed segment. When this returns its mark is durable, but for the mark's name.
+    private mutating func publishSealed(_ name: SegmentName, _ entries: [IndexEntry], durableBytes: UInt64) throws {
         result.publications += 1
         let end = entries.last.map { $0.firstSequence + UInt64($0.rows) } ?? name.firstSequence
         let sealed = DurableMark(
             writer: spool.writer, segmentNumber: name.number, segmentFirstSequence: name.firstSequence,
-            durableBytes: offset + UInt64(index.count), durableEnd: end, isSealed: true, published: now,
+            durableBytes: durableBytes, durableEnd: end, isSealed: true, published: now,
             minEventTime: entries.map(\.minEventTime).min() ?? .max, maxEventTime: entries.map(\.maxEventTime).max() ?? .min,
             publications: result.publications)
         let file = try File.openForWriting("\(spool.directory(of: table))/\(DurableMark.fileName)")
         try file.write(sealed.encode(), at: 0)
         try file.sync()
-        try Directory.sync(spool.directory(of: table))
     }
 
     private mutating func note(alert: Bool, _ text: String) {

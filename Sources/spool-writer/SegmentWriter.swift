@@ -165,6 +165,7 @@ final class SegmentWriter {
             firstIngest: firstIngest, dataChecksum: 0, dataBytes: 0, blockBytes: block.count, sources: sources)
         header.continues = continues
         header.losses = losses
+        header.syncedBytes = 0
         // The header's size does not depend on what its numbers are, so the data frame can be made in its place.
         let headerBytes = header.encode().count
         let start = unsynced.count
@@ -189,6 +190,7 @@ final class SegmentWriter {
     /// - Parameter complete: the position by the source's name; nil to leave what the chunk says.
     func noteComplete(_ complete: (String) -> UInt64?) {
         guard writtenBytes == 0 else { return }
+        let synced = active.map { $0.isSuspect ? 0 : $0.durableBytes } ?? 0
         var seen: Set<String> = []
         var offset = unsynced.count
         for index in pending.indices.reversed() {
@@ -199,6 +201,8 @@ final class SegmentWriter {
                     pending[index].header.sources[place].complete = position
                 }
             }
+            // Of a segment that is still to be begun nothing is known to be synced.
+            pending[index].header.syncedBytes = pending[index].header.segmentNumber == active?.header.number ? synced : 0
             store(pending[index].header.encode(), at: offset)
         }
     }
@@ -280,6 +284,10 @@ final class SegmentWriter {
     private func begin(now: Int64) throws(IOFailure) {
         try spool.checkID()
         let directory = spool.directory(of: schema.table)
+        // A directory that was there and is gone is not made anew: what is in it would be missing where it comes back.
+        guard publications == 0 || Directory.exists(directory) else {
+            throw IOFailure("find (it was moved away or removed; bring it back)", directory, ENOENT)
+        }
         try Directory.create(directory)
         let first = pending.first?.header.firstSequence ?? nextSequence
         if let gone = missing {
@@ -317,6 +325,7 @@ final class SegmentWriter {
         for index in pending.indices {
             if pending[index].header.segmentNumber != number {
                 pending[index].header.segmentNumber = number
+                pending[index].header.syncedBytes = 0
                 store(pending[index].header.encode(), at: offset)
             }
             offset += pending[index].headerBytes + pending[index].header.dataBytes
