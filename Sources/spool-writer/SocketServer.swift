@@ -9,6 +9,8 @@ final class SocketServer {
     private static let maxWait: Int64 = 1_000_000_000
     /// Between two rounds of a stop.
     private static let stopWait: Int64 = 20_000_000
+    /// How old metrics may be. Nanoseconds.
+    private static let metricsEvery: Int64 = 1_000_000_000
     /// How long producers may go on to send, and to read their answers, once a stop was asked for.
     private static let stopGrace: Int64 = 2_000_000_000
 
@@ -27,16 +29,20 @@ final class SocketServer {
     private let rings: RingSet?
     /// Never sleeps.
     private let isBusy: Bool
+    private let metrics: MetricsServer?
+    private var metricsAt: Int64 = 0
     private var connections: [Connection] = []
     private var acceptAgainAt: Int64 = 0
 
     /// Listens at `path`; SIGTERM and SIGINT stop the loop.
     init(
-        recorder: Recorder, path: String, maxConnections: Int, rings: RingSet? = nil, isBusy: Bool = false, log: Logger
+        recorder: Recorder, path: String, maxConnections: Int, rings: RingSet? = nil, isBusy: Bool = false,
+        metrics: MetricsServer? = nil, log: Logger
     ) throws(IOFailure) {
         self.recorder = recorder
         self.rings = rings
         self.isBusy = isBusy
+        self.metrics = metrics
         self.path = path
         self.maxConnections = maxConnections
         self.log = log
@@ -74,6 +80,10 @@ final class SocketServer {
             let moved = recorder.tick(monotonic: Clock.monotonic())
             answer(progressed: moved || received + drained > 0)
             rings?.publish()
+            if let metrics, round >= metricsAt {
+                metricsAt = round + Self.metricsEvery
+                metrics.publish(recorder.metrics())
+            }
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
                 if received + drained == 0 || Clock.monotonic() >= stopAt { break }

@@ -71,10 +71,12 @@ extension SpoolWriter {
         var socket: String?
         @Option(help: ArgumentHelp("Directory of the shared-memory rings to drain.", valueName: "dir"))
         var rings: String?
+        @Option(help: ArgumentHelp("Serve metrics over HTTP there.", valueName: "host:port"))
+        var metrics: String?
 
         func run() throws {
             try reporting {
-                let configuration = try common.configuration(["writer.socket": socket, "writer.rings": rings])
+                let configuration = try common.configuration(["writer.socket": socket, "writer.rings": rings, "writer.metrics": metrics])
                 let log = makeLogger("spool-writer")
                 raiseOpenFilesLimit()
                 let recorder = try Recorder(configuration: configuration, log: log)
@@ -83,7 +85,8 @@ extension SpoolWriter {
                 let rings = try RingSet.open(configuration, recorder: recorder, log: log)
                 let server = try SocketServer(
                     recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"), rings: rings,
-                    isBusy: configuration.text("writer.wait") == "busy", log: log)
+                    isBusy: configuration.text("writer.wait") == "busy",
+                    metrics: try configuration.text("writer.metrics").map { try MetricsServer(address: $0) }, log: log)
                 let drained = configuration.text("writer.rings").map { ", rings \($0)" } ?? ""
                 log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)\(drained)")
                 notifySupervisor("READY=1")

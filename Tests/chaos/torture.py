@@ -146,6 +146,9 @@ class World:
         self.pipeline = Pipeline(work, faults=True, settings=SETTINGS.replace("chunk_rows = 300", f"chunk_rows = {chunk_rows}"))
         self.spool = self.pipeline.spool = self.place / "spool"
         self.checkpoints = self.pipeline.checkpoints = self.place / "checkpoints"
+        # So that the writer gives up loaded segments first, and counts none of their rows as lost.
+        settings = self.pipeline.config.read_text().replace("[loader]", f'checkpoints = "{self.checkpoints}"\n[loader]')
+        self.pipeline.config.write_text(settings)
         self.disk = Disk(work / "layer", [self.spool], "writer", self.place / "kept-writer")
         self.loader_disk = Disk(work / "layer", [self.spool, self.checkpoints], "loader", self.place / "kept-loader")
         self.writer = Process("spool-writer", under(self.disk, self.pipeline.writer_command(
