@@ -350,11 +350,11 @@ class World:
             client.silent = True
         if not wait_until(lambda: all(client.producer.pending == 0 for client in self.clients), DRAIN_SECONDS, 0.02):
             raise Trouble(f"round {self.round}: {sum(client.producer.pending for client in self.clients)} lines do not become durable")
-        want, last, patience = self.expected(), -1, time.monotonic() + 10
-        # Market rows may have been given up: then the count stays below, and stands still.
-        while (now := self.count_sent()) < want and time.monotonic() < patience:
+        want, last, patience = self.expected(), -1, time.monotonic() + MOVE_SECONDS
+        # Market rows may have been given up: the ledger has them instead.
+        while (now := self.count_sent() + sum(self.shed().values())) < want and time.monotonic() < patience:
             if now != last:
-                last, patience = now, time.monotonic() + 10
+                last, patience = now, time.monotonic() + MOVE_SECONDS
             time.sleep(0.05)
 
     def expected(self) -> int:
