@@ -90,7 +90,8 @@ public struct Setting: Sendable {
         Setting("writer.chunk_bytes", .bytes(4_096...48 << 20), "8MiB", "uncompressed bytes after which a chunk is cut"),
         Setting(
             "writer.sync", .syncPolicy, "auto",
-            "when chunks are synced: each chunk, every TIME, none (only when a segment ends); auto: each chunk for class audit, every 1s for market"),
+            "when chunks are synced: each chunk, every TIME, none (only when a segment ends); auto: each chunk for class audit, every 1s for market"
+        ),
         Setting("writer.segment_bytes", .bytes(65_536...1 << 36), "64MiB", "size at which a new segment is begun"),
         Setting("writer.segment_age", .duration(second...86_400 * second), "10m", "age at which a new segment is begun"),
         Setting(
@@ -99,13 +100,19 @@ public struct Setting: Sendable {
         Setting(
             "writer.sample", .duration(0...3_600 * second), "0ms",
             "with record = changes: a row of a symbol that old is followed by the next one even if nothing changed; 0ms for never"),
-        Setting("writer.queue_audit", .bytes(1 << 20...1 << 32), "64MiB", "undurable bytes of audit tables at which their rows are refused"),
-        Setting("writer.queue_market", .bytes(1 << 20...1 << 32), "32MiB", "undurable bytes of market tables at which the oldest are dropped"),
+        Setting(
+            "writer.queue_audit", .bytes(1 << 20...1 << 32), "64MiB", "undurable bytes of audit tables at which their rows are refused"),
+        Setting(
+            "writer.queue_market", .bytes(1 << 20...1 << 32), "32MiB", "undurable bytes of market tables at which the oldest are dropped"),
         Setting("writer.disk_warn", .percent, "70", "use of the spool's file system, in percent, at which a warning is given"),
-        Setting("writer.disk_shed", .percent, "80", "the same, at which loaded segments, market segments and market rows are given up, in this order"),
+        Setting(
+            "writer.disk_shed", .percent, "80",
+            "the same, at which loaded segments, market segments and market rows are given up, in this order"),
         Setting("writer.disk_emergency", .percent, "90", "the same, at which an alert is given and no market row is taken"),
-        Setting("writer.reserve", .bytes(0...1 << 36), "64MiB", "bytes of the disk that are kept for audit tables, at most a twentieth of it"),
-        Setting("writer.keep", .duration(0...10 * 365 * 86_400 * second), "24h", "how long loaded segments are kept; needs writer.checkpoints"),
+        Setting(
+            "writer.reserve", .bytes(0...1 << 36), "64MiB", "bytes of the disk that are kept for audit tables, at most a twentieth of it"),
+        Setting(
+            "writer.keep", .duration(0...10 * 365 * 86_400 * second), "24h", "how long loaded segments are kept; needs writer.checkpoints"),
         Setting("writer.metrics", .text, nil, "HOST:PORT at which metrics are served over HTTP; none without it"),
         Setting(
             "writer.class", .choice(["auto", "audit", "market"]), "auto",

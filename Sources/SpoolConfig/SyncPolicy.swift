@@ -13,7 +13,8 @@ public enum SyncPolicy: Equatable, Sendable {
         case "each chunk": self = .eachChunk
         case "none": self = .none
         default:
-            guard text.hasPrefix("every "), let time = Quantity.duration(String(text.dropFirst(6))), time >= 1_000_000, time <= 60_000_000_000
+            guard text.hasPrefix("every "), let time = Quantity.duration(String(text.dropFirst(6))), time >= 1_000_000,
+                time <= 60_000_000_000
             else { return nil }
             self = .every(time)
         }

@@ -98,7 +98,10 @@ public struct ChunkHeader: Equatable, Sendable {
         precondition(rows > 0 && rows <= FormatLimits.chunkRows, "chunk of \(rows) rows")
         precondition(blockBytes <= FormatLimits.blockBytes, "block of \(blockBytes) bytes")
         precondition(sources.count <= FormatLimits.chunkSources, "\(sources.count) sources in a chunk")
-        var writer = SkippableFrame.begin(.chunkHeader, flags: (continues ? Self.continuesFlag : 0) | (losses.isEmpty ? 0 : Self.lossesFlag) | (syncedBytes == nil ? 0 : Self.syncedFlag))
+        var writer = SkippableFrame.begin(
+            .chunkHeader,
+            flags: (continues ? Self.continuesFlag : 0) | (losses.isEmpty ? 0 : Self.lossesFlag)
+                | (syncedBytes == nil ? 0 : Self.syncedFlag))
         writer.put(dataChecksum)
         writer.put(UInt32(dataBytes))
         writer.put(UInt32(blockBytes))

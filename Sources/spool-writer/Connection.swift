@@ -139,7 +139,9 @@ final class Connection {
         let accepted = source.accepted - before.accepted + source.repeated - before.repeated
         let refused = source.refused - before.refused
         let durable = source.complete
-        guard accepted != reported.accepted || source.dropped != reportedDropped || refused != reported.refused || durable != reported.durable else { return }
+        guard
+            accepted != reported.accepted || source.dropped != reportedDropped || refused != reported.refused || durable != reported.durable
+        else { return }
         guard answers.count < Self.maxAnswerBytes else { return }
         reported = (accepted, refused, durable)
         reportedDropped = source.dropped

@@ -55,7 +55,9 @@ struct DiskThresholds {
         let percents = ["writer.disk_warn", "writer.disk_shed", "writer.disk_emergency"].map { configuration.count($0) }
         guard percents == percents.sorted() else {
             throw ConfigFailure(
-                description: "writer.disk_warn, disk_shed and disk_emergency are \(percents.map(String.init).joined(separator: ", ")); expected rising")
+                description:
+                    "writer.disk_warn, disk_shed and disk_emergency are \(percents.map(String.init).joined(separator: ", ")); expected rising"
+            )
         }
         self.init(warn: Double(percents[0]) / 100, shed: Double(percents[1]) / 100, emergency: Double(percents[2]) / 100)
     }

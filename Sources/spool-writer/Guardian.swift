@@ -51,7 +51,8 @@ final class Guardian: Losses {
         markets = commits.tables.compactMap(\.market)
         shedder = Shedder(configuration: configuration, spool: recorder.spool, commits: commits, ledger: ledger, log: log)
         if lossTable == nil, !markets.isEmpty {
-            log.warning("the schemas have no table \(LossLedger.table): rows that are not recorded under pressure are named in this log only")
+            log.warning(
+                "the schemas have no table \(LossLedger.table): rows that are not recorded under pressure are named in this log only")
         }
         usage = try? DiskUsage(path: recorder.spool.path)
         if let usage {
@@ -89,7 +90,8 @@ final class Guardian: Losses {
 
     private func updatePressure(_ monotonic: Int64) {
         guard !markets.isEmpty else { return }
-        let floor: Pressure.Floor = thresholds.level == .emergency ? .nothing : thresholds.level == .shed && isExhausted ? .tradesOnly : .none
+        let floor: Pressure.Floor =
+            thresholds.level == .emergency ? .nothing : thresholds.level == .shed && isExhausted ? .tradesOnly : .none
         pressure.update(usage: max(commits.queueUsage(.market), marketRingUsage), floor: floor, now: monotonic)
         let stage = pressure.stage
         guard stage != toldStage else { return }

@@ -63,7 +63,9 @@ final class MarketTable {
             symbol = column("symbol").flatMap { schema.columns[$0].type == ColumnType(.string) ? $0 : nil }
             event = column("event").flatMap { index in
                 guard schema.columns[index].type.width == 1, schema.columns[index].type.shape == .plain else { return nil }
-                return schema.columns[index].type.enumCases.first { $0.name == "trade" }.map { (index, UInt8(truncatingIfNeeded: $0.value)) }
+                return schema.columns[index].type.enumCases.first { $0.name == "trade" }.map {
+                    (index, UInt8(truncatingIfNeeded: $0.value))
+                }
             }
             top = ["bid_px1", "bid_sz1", "ask_px1", "ask_sz1"].compactMap(column).filter { schema.columns[$0].type.width == 8 }
         }
@@ -182,7 +184,8 @@ final class MarketTable {
             losses[index] = SymbolLoss()
             let (start, count) = names.text(UInt32(index / reasons.count))
             let symbol = count <= 255 ? String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self) : ""
-            let entry = ChunkLoss(symbol: symbol, reason: reasons[index % reasons.count].text, count: loss.count, from: loss.from, to: loss.to)
+            let entry = ChunkLoss(
+                symbol: symbol, reason: reasons[index % reasons.count].text, count: loss.count, from: loss.from, to: loss.to)
             bytes += entry.byteCount
             if bytes > maxBytes - reasons.count * 64 || symbol.isEmpty {
                 rest[index % reasons.count].add(loss)

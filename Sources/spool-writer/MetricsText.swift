@@ -36,9 +36,13 @@ extension Recorder {
     /// What the writer says of itself.
     func metrics() -> String {
         var text = MetricsText()
-        for tableClass in [("audit", commits.queueUsage(.audit), guardian?.auditRingUsage), ("market", commits.queueUsage(.market), guardian?.marketRingUsage)] {
+        for tableClass in [
+            ("audit", commits.queueUsage(.audit), guardian?.auditRingUsage),
+            ("market", commits.queueUsage(.market), guardian?.marketRingUsage),
+        ] {
             text.add(
-                "recorder_queue_usage", .gauge, "Share of the fullest queue of a class: undurable bytes in memory, or rows in a ring that nobody has taken.",
+                "recorder_queue_usage", .gauge,
+                "Share of the fullest queue of a class: undurable bytes in memory, or rows in a ring that nobody has taken.",
                 [("class", tableClass.0)], max(tableClass.1, tableClass.2 ?? 0))
         }
         for table in commits.tables {
@@ -54,12 +58,14 @@ extension Recorder {
         }
         for table in commits.tables {
             text.add(
-                "recorder_durable_seq", .gauge, "The sequence before which all rows of a table are durable.", [("table", table.schema.table)],
+                "recorder_durable_seq", .gauge, "The sequence before which all rows of a table are durable.",
+                [("table", table.schema.table)],
                 Double(table.segments.durableEnd))
         }
         for table in commits.tables {
             text.add(
-                "recorder_undurable_bytes", .gauge, "Bytes of chunks in memory because they are not durable.", [("table", table.schema.table)],
+                "recorder_undurable_bytes", .gauge, "Bytes of chunks in memory because they are not durable.",
+                [("table", table.schema.table)],
                 Double(table.segments.undurableBytes))
         }
         for table in commits.tables {
@@ -71,8 +77,12 @@ extension Recorder {
             text.add("recorder_disk_used_ratio", .gauge, "Use of the spool's file system, as df counts it.", [], guardian.usage?.ratio ?? 0)
             text.add(
                 "recorder_disk_level", .gauge, "0 ok, 1 warn, 2 shed, 3 emergency.", [], Double(guardian.thresholds.level.rawValue))
-            text.add("recorder_pressure_step", .gauge, "Steps of the ladder of pressure; 0: recorded is all that is configured.", [], Double(guardian.pressure.rung))
-            text.add("recorder_reserve_bytes", .gauge, "Bytes of the disk that are kept for audit tables.", [], Double(commits.reserve?.bytes ?? 0))
+            text.add(
+                "recorder_pressure_step", .gauge, "Steps of the ladder of pressure; 0: recorded is all that is configured.", [],
+                Double(guardian.pressure.rung))
+            text.add(
+                "recorder_reserve_bytes", .gauge, "Bytes of the disk that are kept for audit tables.", [],
+                Double(commits.reserve?.bytes ?? 0))
         }
         return text.text
     }

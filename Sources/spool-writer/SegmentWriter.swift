@@ -298,7 +298,8 @@ final class SegmentWriter {
         }
         let header = SegmentHeader(
             table: schema.table, writer: spool.writer, number: nextNumber, firstSequence: first, lostFrom: lostFrom ?? first,
-            isShed: isShed && lostFrom.map { $0 < first } == true, created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn, partitionRule: schema.partitionRule,
+            isShed: isShed && lostFrom.map { $0 < first } == true, created: now, columns: columns, eventTimeColumn: schema.eventTimeColumn,
+            partitionRule: schema.partitionRule,
             sources: durablePositions.all)
         let path = spool.path(of: header.name, table: schema.table)
         let temporary = path + ".tmp"

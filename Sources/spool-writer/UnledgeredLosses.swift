@@ -14,7 +14,9 @@ enum UnledgeredLosses {
         var losses: [ChunkLoss] = []
         for name in ((try? spool.segments(of: table)) ?? []).suffix(maxSegments) {
             // What cannot be read here recovery has told already.
-            guard let reader = try? SegmentReader(path: spool.path(of: name, table: table)), let size = try? reader.file.size() else { continue }
+            guard let reader = try? SegmentReader(path: spool.path(of: name, table: table)), let size = try? reader.file.size() else {
+                continue
+            }
             var offset = reader.start
             while case .chunk(let chunk)? = try? reader.item(at: offset, limit: size) {
                 if chunk.header.firstSequence >= sequence { losses += chunk.header.losses }

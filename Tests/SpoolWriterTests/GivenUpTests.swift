@@ -19,13 +19,17 @@ struct GivenUpTests {
         let disk = try #require(SmallDisk(bytes: 4 << 20))
         let spool = try TestSpool(
             schemas: [MarketSchemas.quotes, MarketSchemas.events, TestSpool.ticks],
-            ["writer.chunk_rows": "200", "writer.reserve": "0", "writer.disk_warn": "100", "writer.disk_shed": "100", "writer.disk_emergency": "100"]
-                .merging(flags) { $1 })
+            [
+                "writer.chunk_rows": "200", "writer.reserve": "0", "writer.disk_warn": "100", "writer.disk_shed": "100",
+                "writer.disk_emergency": "100",
+            ]
+            .merging(flags) { $1 })
         spool.spoolPath = "\(disk.path)/spool"
         return (disk, spool)
     }
 
-    @Test("when the queue of audit rows is full each further one is refused with the reason; what was accepted is durable once there is room")
+    @Test(
+        "when the queue of audit rows is full each further one is refused with the reason; what was accepted is durable once there is room")
     func auditRowsAreRefused() throws {
         var random = SeededRandom(seed: 3)
         let (disk, spool) = try scene(["writer.queue_audit": "1MiB"])
@@ -58,7 +62,8 @@ struct GivenUpTests {
         #expect(source.accepted == UInt64(accepted.count) + 1)
     }
 
-    @Test("market rows that the disk does not take are dropped oldest first, counted by symbol, and hold nobody up", arguments: Seeds.take(4))
+    @Test(
+        "market rows that the disk does not take are dropped oldest first, counted by symbol, and hold nobody up", arguments: Seeds.take(4))
     func marketRowsAreDropped(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let (disk, spool) = try scene(["writer.queue_market": "1MiB", "writer.chunk_age": "1ms"])
@@ -69,7 +74,8 @@ struct GivenUpTests {
             let symbol = ["A", "B", "C"][Int.random(in: 0..<3, using: &random)]
             sent[symbol, default: 0] += 1
             try recorder.take(
-                MarketSchemas.quote(symbol, at: Int64(n), bid: Double.random(in: 0...1, using: &random), n: random.next() / 2, event: "trade"),
+                MarketSchemas.quote(
+                    symbol, at: Int64(n), bid: Double.random(in: 0...1, using: &random), n: random.next() / 2, event: "trade"),
                 from: source)
         }
         for n in 0..<UInt64(500) { try quote(n) }
@@ -79,7 +85,10 @@ struct GivenUpTests {
         var most = 0
         var n: UInt64 = 500
         while n < 120_000 {
-            for _ in 0..<500 { try quote(n); n += 1 }
+            for _ in 0..<500 {
+                try quote(n)
+                n += 1
+            }
             recorder.tick(monotonic: Clock.monotonic() + Int64(n) * 10_000)
             most = max(most, recorder.commits.undurableBytes(.market))
         }
@@ -152,7 +161,9 @@ struct GivenUpTests {
     @Test("the reserve is taken in advance, given to audit rows when nothing else is left, and taken again")
     func reserve() throws {
         var random = SeededRandom(seed: 8)
-        let (disk, spool) = try scene(["writer.reserve": "10MiB", "writer.disk_warn": "97", "writer.disk_shed": "98", "writer.disk_emergency": "99"])
+        let (disk, spool) = try scene([
+            "writer.reserve": "10MiB", "writer.disk_warn": "97", "writer.disk_shed": "98", "writer.disk_emergency": "99",
+        ])
         let recorder = try spool.recorder()
         let path = "\(spool.spoolPath)/\(DiskReserve.fileName)"
         recorder.tick(monotonic: Clock.monotonic())

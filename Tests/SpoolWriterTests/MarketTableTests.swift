@@ -78,7 +78,8 @@ struct MarketTableTests {
         let recorder = try spool.recorder()
         let source = Source(name: nil)
         let lines: [(String, Double?, String)] = [
-            ("A", 100, "quote"), ("A", 100, "quote"), ("B", 100, "quote"), ("A", 100.5, "quote"), ("A", 100.5, "trade"), ("A", 100.5, "quote"),
+            ("A", 100, "quote"), ("A", 100, "quote"), ("B", 100, "quote"), ("A", 100.5, "quote"), ("A", 100.5, "trade"),
+            ("A", 100.5, "quote"),
             ("B", nil, "quote"), ("B", nil, "quote"), ("B", 100, "quote"), ("A", 100, "quote"),
         ]
         for (n, line) in lines.enumerated() {
@@ -86,7 +87,10 @@ struct MarketTableTests {
         }
         try recorder.finish()
         #expect(try spool.recordedQuotes() == [0, 2, 3, 4, 6, 8, 9])
-        #expect(Set(try spool.losses()) == [RecordedLoss(symbol: "A", reason: "unchanged", rows: 2), RecordedLoss(symbol: "B", reason: "unchanged", rows: 1)])
+        #expect(
+            Set(try spool.losses()) == [
+                RecordedLoss(symbol: "A", reason: "unchanged", rows: 2), RecordedLoss(symbol: "B", reason: "unchanged", rows: 1),
+            ])
         #expect(source.accepted == 7)
         #expect(source.dropped == 3)
         #expect(source.complete == 10)
@@ -117,7 +121,8 @@ struct MarketTableTests {
         }
         #expect(!market.isThinning)
         #expect(
-            reasons(.interval(10), [(symbol, false, 100), (symbol, false, 109), (other, false, 109), (symbol, true, 109), (symbol, false, 110)])
+            reasons(
+                .interval(10), [(symbol, false, 100), (symbol, false, 109), (other, false, 109), (symbol, true, 109), (symbol, false, 110)])
                 == [nil, .sampling, nil, nil, nil])
         // A clock that was set back does not silence the symbol until it has caught up.
         #expect(reasons(.interval(10), [(symbol, false, 50), (symbol, false, 55)]) == [nil, .sampling])
@@ -160,7 +165,8 @@ struct MarketTableTests {
         #expect(try spool.recordedQuotes().count == 3)
     }
 
-    @Test("whatever is sent again after a crash at whatever moment, recorded and lost rows are all that were sent", arguments: Seeds.take(12))
+    @Test(
+        "whatever is sent again after a crash at whatever moment, recorded and lost rows are all that were sent", arguments: Seeds.take(12))
     func crashes(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let spool = try TestSpool(schemas: [MarketSchemas.quotes, MarketSchemas.events, TestSpool.ticks], ["writer.record": "changes"])

@@ -92,7 +92,9 @@ struct ShedderTests {
         let header = try SegmentReader(path: scene.spool.path(names[0], "market_data")).header
         #expect((header.isShed, header.lost, header.number) == (true, 1..<11, 1))
         #expect(
-            try scene.spool.losses() == [RecordedLoss(symbol: "A", reason: "shed", rows: 7), RecordedLoss(symbol: "B", reason: "shed", rows: 3)])
+            try scene.spool.losses() == [
+                RecordedLoss(symbol: "A", reason: "shed", rows: 7), RecordedLoss(symbol: "B", reason: "shed", rows: 3),
+            ])
         #expect(try scene.spool.recordedQuotes() == Array(10..<50))
     }
 
