@@ -6,6 +6,9 @@ enum DrainOrder {
     /// waits for those.
     static let backlogRows: UInt64 = 50_000
 
+    /// How long a table waits between two batches, at most: audit tables that are always somewhat behind must not starve it. Nanoseconds.
+    static let longestHold: Int64 = 5_000_000_000
+
     /// What counts of a table.
     struct TableState: Equatable {
         let tableClass: TableClass

@@ -50,6 +50,8 @@ final class TableLoader {
     private var work: Work?
     /// Until it was asked, ClickHouse may have rows that the checkpoint does not know of: it may be new, or an old copy.
     private var mayHaveMoreThere = true
+    /// Since when it has been waiting for tables that come first.
+    private var heldSince: Int64?
     private var lastSend: Int64?
     private var lastLogged: (text: String, at: Int64) = ("", 0)
     private static let lookAgainAfter: Int64 = 1_000_000_000
@@ -151,7 +153,8 @@ final class TableLoader {
         }
         while true {
             switch try planner.plan(from: position) {
-            case .batch where !mayBegin:
+            case .batch where !mayBegin && now - (heldSince ?? now) < DrainOrder.longestHold:
+                heldSince = heldSince ?? now
                 status = .held
                 return
             case .batch(let batch):
@@ -159,6 +162,7 @@ final class TableLoader {
                     status = .waiting(until: lastSend + linger)
                     return
                 }
+                heldSince = nil
                 if try begin(batch) { return }
             case .other(.move(let next)):
                 position = next

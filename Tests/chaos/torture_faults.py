@@ -514,8 +514,11 @@ def _(world: World) -> None:
 @fault("ring-is-none", "files that are no rings lie in the rings' directory", "they are set aside as `.ring.bad`, the log says why")
 def _(world: World) -> None:
     path = world.rings / f"evil-1-{world.random.getrandbits(64):016x}.ring"
-    path.write_bytes(world.random.randbytes(world.random.choice((0, 100, 20_000))))
-    path.chmod(0o660)
+    # Whole before it has its name: the writer sets it aside at once.
+    hidden = path.with_suffix(".made")
+    hidden.write_bytes(world.random.randbytes(world.random.choice((0, 100, 20_000))))
+    hidden.chmod(0o660)
+    hidden.rename(path)
     if not wait_until(lambda: not path.exists(), 10.0):
         world.complain(f"{path.name} is not set aside")
     world.refused["a false ring"] += 1
