@@ -8,11 +8,16 @@ import Testing
 /// What the writer does with each damage of `docs/spool-format.md` §10 when it opens a spool.
 @Suite struct RecoveryTests {
     /// A spool whose segment 1 holds chunks of ten rows and is not sealed, as after a crash; everything in it is durable.
-    func crashed(chunks: Int = 3) throws -> (spool: TestSpool, offsets: [Int]) {
+    ///
+    /// - Parameter syncingEach: whether each chunk was synced before the next one was written, rather than all of them together.
+    func crashed(chunks: Int = 3, syncingEach: Bool = false) throws -> (spool: TestSpool, offsets: [Int]) {
         let spool = try TestSpool(["writer.chunk_rows": "10"])
         try withRecorder(spool) { recorder in
             let source = Source(name: nil)
-            for n in 0..<UInt64(chunks * 10) { try recorder.take(TestSpool.line(n), from: source) }
+            for n in 0..<UInt64(chunks * 10) {
+                try recorder.take(TestSpool.line(n), from: source)
+                if syncingEach, n % 10 == 9 { #expect(recorder.commit()) }
+            }
             #expect(recorder.commit())
         }
         var offsets = [0]
@@ -157,9 +162,23 @@ import Testing
         #expect(try Bytes.read(try spool.newest()) == damaged)
     }
 
-    @Test("a damaged chunk above the mark with a valid one after it is left as it is")
-    func damageAboveMark() throws {
+    @Test("a damaged chunk above the mark, with a valid one after it that was written with it, is a torn tail: neither was ever durable")
+    func tornInTheMiddle() throws {
         let (spool, offsets) = try crashed()
+        try setMark(spool, bytes: offsets[2], end: 11)
+        try flip(try spool.newest(), at: offsets[3] - 3)
+        let damaged = try Bytes.read(try spool.newest())
+        let start = try spool.recover()
+        #expect((start.nextNumber, start.nextSequence, start.lostFrom) == (2, 11, nil))
+        #expect(start.notes.map(\.isAlert) == [false])
+        #expect(try spool.numbers() == Array(0..<10))
+        let torn = try #require(try spool.files().first { $0.contains(".torn-") })
+        #expect(try Bytes.read("\(spool.spoolPath)/ticks/\(torn)") == Array(damaged[offsets[2]...]))
+    }
+
+    @Test("a damaged chunk above the mark, with one after it that was written once it was synced, is left as it is")
+    func damageAboveMark() throws {
+        let (spool, offsets) = try crashed(syncingEach: true)
         try setMark(spool, bytes: offsets[2], end: 11)
         try flip(try spool.newest(), at: offsets[3] - 3)
         let damaged = try Bytes.read(try spool.newest())
