@@ -84,7 +84,10 @@ def plant(directory: Path, what: str) -> Path:
     elif what == "a named pipe":
         os.mkfifo(path)
     elif what == "a directory":
-        (path / "y.ring").mkdir(parents=True)
+        # Under its name at once: the writer sets it aside as soon as it sees it.
+        hidden = directory / ".made"
+        (hidden / "y.ring").mkdir(parents=True)
+        hidden.rename(path)
     elif what == "a socket":
         # Bound by a short name: a socket's path has room for 107 bytes.
         here = os.getcwd()
