@@ -17,6 +17,12 @@ public struct ChunkLoss: Equatable, Sendable {
         self.to = to
     }
 
+    /// Both together. The numbers may come from a file, and then be any.
+    public func adding(_ other: ChunkLoss) -> ChunkLoss {
+        let (sum, overflow) = count.addingReportingOverflow(other.count)
+        return ChunkLoss(symbol: symbol, reason: reason, count: overflow ? .max : sum, from: min(from, other.from), to: max(to, other.to))
+    }
+
     /// Bytes that it takes in a header.
     public var byteCount: Int { 2 + symbol.utf8.count + reason.utf8.count + 24 }
 

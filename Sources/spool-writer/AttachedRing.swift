@@ -273,7 +273,7 @@ final class AttachedRing {
             offsets[kept] = place
             kept += 1
         }
-        if let skipped { binding.table.contributeLoss(source, from: skipped.from, to: skipped.to, monotonic: monotonic) }
+        if let skipped { binding.table.contribute(source, from: skipped.from, to: skipped.to, monotonic: monotonic) }
         return rows.places(offsets, count: kept)
     }
 

@@ -17,7 +17,7 @@ protocol Losses: AnyObject {
 /// are told.
 final class GroupCommit {
     private static let retryDelay: Int64 = 200_000_000
-    /// Bytes that a table of sync policy `none` may keep unsynced: they stay in memory until they are.
+    /// Bytes that a table may keep unsynced, whatever its policy: they stay in memory until they are, and must not fill the queue.
     private static let maxUnsyncedBytes = 8 << 20
 
     /// Undurable bytes of all tables of a class at which no more of its rows are kept.
@@ -26,6 +26,7 @@ final class GroupCommit {
     private(set) var tables: [TableRecorder] = []
     /// Room that audit tables may use when there is no other.
     var reserve: DiskReserve?
+    /// Nobody where nothing may be given up.
     weak var losses: Losses?
 
     private let log: Logger
@@ -105,14 +106,18 @@ final class GroupCommit {
         return moved
     }
 
+    private func isHeavy(_ table: TableRecorder) -> Bool {
+        table.segments.undurableBytes >= min(Self.maxUnsyncedBytes, (queueLimits[table.tableClass] ?? 0) / 4)
+    }
+
     private func isDue(_ table: TableRecorder, now: Int64, monotonic: Int64) -> Bool {
         if let failure = table.failure { return monotonic >= failure.retryAt }
         if (table.segments.sealDeadline ?? .max) <= now { return true }
         guard table.isDirty else { return false }
         switch table.sync {
         case .eachChunk: return true
-        case .every(let time): return monotonic - (table.dirtySince ?? monotonic) >= time
-        case .none: return table.segments.undurableBytes >= Self.maxUnsyncedBytes
+        case .every(let time): return isHeavy(table) || monotonic - (table.dirtySince ?? monotonic) >= time
+        case .none: return isHeavy(table)
         }
     }
 
@@ -131,8 +136,8 @@ final class GroupCommit {
             guard table.isDirty else { continue }
             switch table.sync {
             case .eachChunk: consider(0)
-            case .every(let time): consider((table.dirtySince ?? 0) + time)
-            case .none: break
+            case .every(let time): consider(isHeavy(table) ? 0 : (table.dirtySince ?? 0) + time)
+            case .none: if isHeavy(table) { consider(0) }
             }
         }
         return deadline
@@ -147,7 +152,8 @@ final class GroupCommit {
     @discardableResult
     func commit(where isMeant: (TableRecorder) -> Bool = { _ in true }, cutting: Bool, mayRetry: Bool = true) -> Bool {
         let monotonic = Clock.monotonic()
-        if cutting { for table in tables where isMeant(table) { table.cut(monotonic: monotonic) } }
+        // What the disk does not take anyway need not be cut into pieces.
+        if cutting { for table in tables where isMeant(table) && (mayRetry || table.failure == nil) { table.cut(monotonic: monotonic) } }
         defer { isAuditFull = isFull(.audit) }
         return commit(where: isMeant, now: Clock.now(), monotonic: monotonic, mayRetry: mayRetry)
     }
@@ -211,14 +217,16 @@ final class GroupCommit {
         self.trouble = nil
     }
 
-    /// Market rows that the disk does not take must not fill the memory: those that have waited for longest go.
+    /// Market rows that the disk does not take must not fill the memory: those that have waited for longest go. Only where the loss is counted, and
+    /// only rows that were offered to the disk: others it will take.
     private func dropOverflow(_ monotonic: Int64) {
+        guard let losses else { return }
         while isFull(.market) {
-            let market = tables.filter { $0.tableClass == .market }
-            guard let largest = market.max(by: { $0.segments.undurableBytes < $1.segments.undurableBytes }) else { return }
+            let refused = tables.filter { $0.market != nil && $0.failure != nil }
+            guard let largest = refused.max(by: { $0.segments.undurableBytes < $1.segments.undurableBytes }) else { return }
             let dropped = largest.dropWaiting(monotonic: monotonic)
             if dropped.isEmpty { return }
-            losses?.note(dropped, of: largest)
+            losses.note(dropped, of: largest)
         }
     }
 }

@@ -10,6 +10,7 @@ final class Guardian: Losses {
     /// The same while it fills up, and while there is something to be done about it.
     private static let warnEvery: Int64 = 100_000_000
     private static let busyEvery: Int64 = 50_000_000
+    private static let flushRetry: Int64 = 200_000_000
     private static let retainEvery: Int64 = 60_000_000_000
 
     let ledger: LossLedger
@@ -32,6 +33,7 @@ final class Guardian: Losses {
     private var ledgerSources: [String: Source] = [:]
     /// The sequence before which each table's losses are written down, durable or about to be.
     private var writtenDown: [String: UInt64] = [:]
+    private var flushTriedAt: Int64 = .min / 2
     private var lookAt: Int64 = 0
     private var retainAt: Int64 = 0
     private var isExhausted = false
@@ -71,6 +73,11 @@ final class Guardian: Losses {
     }
 
     private var lossDeadline: Int64? {
+        // While they cannot be written down, not sooner than after a while.
+        lossesWantedAt.map { max($0, flushTriedAt + Self.flushRetry) }
+    }
+
+    private var lossesWantedAt: Int64? {
         var deadline = ledger.deadline
         // Where rows are recorded as well, their chunks carry the losses.
         for table in commits.tables where table.hasOnlyLosses && table.failure == nil {
@@ -222,6 +229,7 @@ final class Guardian: Losses {
 
     /// Makes rows of all losses, as far as that can be now.
     func flushLosses(monotonic: Int64) {
+        flushTriedAt = monotonic
         guard !commits.isFull(.audit) else { return }
         if commits.tables.contains(where: \.hasOnlyLosses) { flushRowless(monotonic) }
         writeDown(monotonic)
@@ -237,8 +245,8 @@ final class Guardian: Losses {
     private func flushRowless(_ monotonic: Int64) {
         guard commits.commit(where: { $0.tableClass == .market }, cutting: true, mayRetry: false) else { return }
         for table in commits.tables where table.hasOnlyLosses && table.market != nil {
-            guard let lossTable else { continue }
-            for loss in table.handOverLosses(to: lossTable, monotonic: monotonic) {
+            let losses = lossTable.map { table.handOverLosses(to: $0, monotonic: monotonic) } ?? table.releaseLosses()
+            for loss in losses {
                 ledger.note(loss, of: table.schema.table, monotonic: monotonic)
             }
         }
@@ -249,12 +257,14 @@ final class Guardian: Losses {
         let now = Clock.now()
         // First, so that even the first of several chunks holds the sources until all of them are durable.
         for (table, source) in ledgerSources where source.position > writtenDown[table] ?? 0 {
-            lossTable?.contributeLoss(source, from: writtenDown[table] ?? 0, to: source.position, monotonic: monotonic)
+            lossTable?.contribute(source, from: writtenDown[table] ?? 0, to: source.position, monotonic: monotonic)
             writtenDown[table] = source.position
         }
         ledger.flush(
             component: "spool-writer", now: now, monotonic: monotonic,
             record: { line throws(Refusal) in try recorder.append(text: line, from: own, now: now, monotonic: monotonic) })
+        // It took not one of them, so nobody must wait for its next chunk.
+        if let lossTable, lossTable.hasOnlyLosses { _ = lossTable.releaseLosses() }
     }
 
     /// Makes the losses durable that are noted of what lies in the spool; others may wait for rows that the disk does not take.

@@ -21,9 +21,7 @@ final class LossLedger {
 
         func adding(_ more: ChunkLoss) -> Entry {
             var sum = self
-            sum.loss.count += more.count
-            sum.loss.from = min(loss.from, more.from)
-            sum.loss.to = max(loss.to, more.to)
+            sum.loss = loss.adding(more)
             return sum
         }
     }
@@ -72,8 +70,9 @@ final class LossLedger {
         var lines = incidents.map { Self.line(component, now, $0) }
         for entry in Self.summed(entries, limit: Self.maxRows) {
             let key = "\(entry.table)\t\(entry.loss.reason)"
-            totals[key, default: 0] += entry.loss.count
-            unreported[key, default: 0] += entry.loss.count
+            // A count that came from a file may be any number.
+            totals[key, default: 0] &+= entry.loss.count
+            unreported[key, default: 0] &+= entry.loss.count
             lines.append(Self.line(component, now, entry))
         }
         for line in lines {

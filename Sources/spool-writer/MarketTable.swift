@@ -89,6 +89,8 @@ final class MarketTable {
 
     /// Symbols that are told apart; further ones are counted together, as are those that the row does not name.
     private static let maxSymbols = 65_536
+    /// Longer ones are counted without their names.
+    private static let maxSymbolBytes = 255
 
     let table: String
     let columns: Columns
@@ -119,7 +121,7 @@ final class MarketTable {
 
     /// A symbol's number.
     func symbol(_ text: UnsafeRawBufferPointer) -> Int {
-        guard let base = text.baseAddress, text.count > 0 else { return 0 }
+        guard let base = text.baseAddress, text.count > 0, text.count <= Self.maxSymbolBytes else { return 0 }
         guard names.count < Self.maxSymbols else { return 0 }
         let index = Int(names.index(of: base, count: text.count))
         while last.count <= index {
@@ -183,7 +185,7 @@ final class MarketTable {
         for (index, loss) in losses.enumerated() where loss.count > 0 {
             losses[index] = SymbolLoss()
             let (start, count) = names.text(UInt32(index / reasons.count))
-            let symbol = count <= 255 ? String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self) : ""
+            let symbol = String(decoding: UnsafeRawBufferPointer(start: start, count: count), as: UTF8.self)
             let entry = ChunkLoss(
                 symbol: symbol, reason: reasons[index % reasons.count].text, count: loss.count, from: loss.from, to: loss.to)
             bytes += entry.byteCount

@@ -180,7 +180,7 @@ final class Recorder {
         table.builder.undoRow()
         source.dropped += 1
         market.note(reason, key, monotonic: monotonic)
-        table.contributeLoss(source, from: position, to: position + 1, monotonic: monotonic)
+        table.contribute(source, from: position, to: position + 1, monotonic: monotonic)
         return true
     }
 

@@ -110,9 +110,16 @@ struct Recovery {
     private mutating func finishGivingUp() throws {
         let names = try spool.segments(of: table)
         for (segment, tombstone) in zip(names, names.dropFirst()) where segment.number == tombstone.number {
-            guard let header = try? SegmentReader(path: spool.path(of: tombstone, table: table)).header, header.isShed,
-                header.table == table,
-                header.writer == spool.writer, header.name == tombstone, header.lost.contains(segment.firstSequence)
+            let header: SegmentHeader?
+            do {
+                header = try SegmentReader(path: spool.path(of: tombstone, table: table)).header
+            } catch let failure as IOFailure {
+                throw failure
+            } catch {
+                header = nil
+            }
+            guard let header, header.isShed, header.table == table, header.writer == spool.writer, header.name == tombstone,
+                header.lost.contains(segment.firstSequence)
             else { throw RecoveryFailure.refused("\(table)/\(segment) and \(tombstone) have one number") }
             try Directory.remove(spool.path(of: segment, table: table))
             try Directory.sync(spool.directory(of: table))

@@ -203,7 +203,7 @@ final class TableRecorder {
         return builder.openRange(for: time)
     }
 
-    /// Notes that the rows being gathered are of this source, from this position to that.
+    /// Notes that the rows being gathered are of this source, from this position to that; or rows that are not recorded, and counted.
     @inline(__always)
     func contribute(_ source: Source, from position: UInt64, to end: UInt64, monotonic: Int64) {
         if let last = contributions.indices.last, contributions[last].source === source, position >= contributions[last].first {
@@ -259,23 +259,21 @@ final class TableRecorder {
     /// Bytes of losses that a chunk's header has room for; further ones are summed up without their symbol.
     private static let maxLossBytes = FormatLimits.chunkHeaderBytes / 2
 
-    /// Notes that what a source sent between these positions is not recorded, and counted: it counts as the rows that are gathered do.
-    func contributeLoss(_ source: Source, from position: UInt64, to end: UInt64, monotonic: Int64) {
-        contribute(source, from: position, to: end, monotonic: monotonic)
-    }
-
     /// Whether there is nothing but losses to be made durable: no row that a chunk could be made of.
     var hasOnlyLosses: Bool { gatheringSince == nil && !contributions.isEmpty }
+
+    /// Lets sources go on whose losses nobody takes: they are in the log.
+    func releaseLosses() -> [ChunkLoss] {
+        for part in contributions { part.source.noteDurable(self, rest: nil) }
+        contributions.removeAll(keepingCapacity: true)
+        return market?.takeLosses(maxBytes: .max) ?? []
+    }
 
     /// Hands over the losses that no chunk of this table can carry, and the positions of their sources. Call when everything else is durable.
     func handOverLosses(to other: TableRecorder, monotonic: Int64) -> [ChunkLoss] {
         precondition(hasOnlyLosses && !isDirty, "losses of \(schema.table) handed over beside rows")
-        for part in contributions {
-            other.contributeLoss(part.source, from: part.first, to: part.end, monotonic: monotonic)
-            part.source.noteDurable(self, rest: nil)
-        }
-        contributions.removeAll(keepingCapacity: true)
-        return market?.takeLosses(maxBytes: .max) ?? []
+        for part in contributions { other.contribute(part.source, from: part.first, to: part.end, monotonic: monotonic) }
+        return releaseLosses()
     }
 
     /// Gives up the chunks that are not durable: the rows that have waited for longest. The caller counts them, as losses of this table.
@@ -291,7 +289,7 @@ final class TableRecorder {
             guard let from = source.firstUndurable(in: self) else { continue }
             // A source without a name has no positions that anybody would come back to.
             let end = source.name.flatMap { ends[$0] } ?? rest(of: source) ?? source.position
-            contributeLoss(source, from: from, to: max(end, from + 1), monotonic: monotonic)
+            contribute(source, from: from, to: max(end, from + 1), monotonic: monotonic)
         }
         return dropped
     }

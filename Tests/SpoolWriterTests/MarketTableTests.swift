@@ -165,6 +165,94 @@ struct MarketTableTests {
         #expect(try spool.recordedQuotes().count == 3)
     }
 
+    @Test("a flood that fills the queue between two syncs is no reason to drop anything where the disk takes it", arguments: [true, false])
+    func healthyDisk(givesUp: Bool) throws {
+        let spool = try spool(["writer.queue_market": "1MiB", "writer.sync": "every 60s", "writer.chunk_rows": "500"])
+        let recorder = try Recorder(configuration: try spool.configuration(), log: LogRecord().logger, givesUp: givesUp)
+        let source = recorder.source(named: "import:flood", resume: true)
+        var random = SeededRandom(seed: 2)
+        for n in 0..<UInt64(100_000) {
+            let bid = Double.random(in: 0...1, using: &random)
+            try recorder.take(MarketSchemas.quote("A", at: Int64(n), bid: bid, n: n, event: "trade"), from: source)
+            if n % 1_000 == 0 { recorder.tick(monotonic: Clock.monotonic()) }
+        }
+        try recorder.finish()
+        #expect(try spool.recordedQuotes() == Array(0..<100_000))
+        #expect(source.complete == 100_000)
+    }
+
+    @Test("without a table for losses nobody is held up by them: they are in the log")
+    func noLossTable() throws {
+        let spool = try TestSpool(schemas: [MarketSchemas.quotes], ["writer.record": "changes"])
+        let log = LogRecord()
+        let recorder = try spool.recorder(log: log.logger)
+        let source = recorder.source(named: "socket:p", resume: true)
+        for n in 0..<UInt64(3) { try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100, n: n), from: source) }
+        recorder.commit()
+        // From here on no row is recorded, so no chunk can carry the losses.
+        for n in 3..<UInt64(10) { try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100, n: n), from: source) }
+        recorder.commit()
+        #expect(source.complete == 10)
+        #expect(!log.lines(with: "a loss cannot be recorded", "\"row_count\":7").isEmpty)
+    }
+
+    @Test("a table for losses that does not take them holds nobody up either")
+    func unfitLossTable() throws {
+        let narrow = """
+            CREATE TABLE system_events (ts DateTime64(9, 'UTC'), component String, spool_writer String, spool_seq UInt64)
+            ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY ts;
+            """
+        let spool = try TestSpool(schemas: [MarketSchemas.quotes, narrow], ["writer.record": "changes"])
+        let log = LogRecord()
+        let recorder = try spool.recorder(log: log.logger)
+        let source = recorder.source(named: "socket:p", resume: true)
+        for _ in 0..<2 {
+            for n in 0..<UInt64(5) { try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100, n: n), from: source) }
+            recorder.commit()
+        }
+        #expect(source.complete == 10)
+        #expect(!log.lines(with: "a loss cannot be recorded", "unknown field").isEmpty)
+    }
+
+    @Test("symbols as long as lines are counted without their names, and do not fill the memory")
+    func longSymbols() throws {
+        let spool = try spool(["writer.record": "changes"])
+        let recorder = try spool.recorder()
+        let long = String(repeating: "x", count: 2_000)
+        for n in 0..<UInt64(4) { try recorder.take(MarketSchemas.quote("\(long)\(n / 2)", at: 0, bid: 1, n: n), from: Source(name: nil)) }
+        try recorder.finish()
+        #expect(try spool.losses() == [RecordedLoss(symbol: "", reason: "unchanged", rows: 3)])
+    }
+
+    @Test("while the disk takes no losses, the loop is not woken for them again and again")
+    func noBusyWait() throws {
+        let spool = try TestSpool(
+            schemas: [MarketSchemas.quotes, MarketSchemas.events, TestSpool.ticks],
+            ["writer.record": "changes", "writer.queue_audit": "1MiB", "writer.chunk_rows": "100"])
+        let recorder = try spool.recorder()
+        let source = Source(name: nil)
+        var random = SeededRandom(seed: 1)
+        try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100), from: source)
+        recorder.commit()
+        // The spool is gone, and the queue of audit rows full: nothing can be made durable, and no loss written down.
+        try Directory.rename(spool.spoolPath, to: spool.spoolPath + "-away")
+        while !recorder.commits.isFull(.audit) {
+            let note = (0..<60).map { _ in String(random.next(), radix: 36) }.joined()
+            try recorder.take("{\"table\":\"ticks\",\"ts\":\(TestSpool.time),\"n\":1,\"note\":\"\(note)\"}", from: source)
+        }
+        for _ in 0..<5 { try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100), from: source) }
+        recorder.guardian?.ledger.note(
+            LossLedger.Incident(event: "test", severity: "info", reason: "", detail: ""), monotonic: Clock.monotonic())
+        recorder.commit()
+        var now = Clock.monotonic() + 5_000_000_000
+        for _ in 0..<10 {
+            recorder.tick(monotonic: now)
+            let next = try #require(recorder.nextDeadline)
+            #expect(next > now)
+            now = next
+        }
+    }
+
     @Test(
         "whatever is sent again after a crash at whatever moment, recorded and lost rows are all that were sent", arguments: Seeds.take(12))
     func crashes(seed: UInt64) throws {
