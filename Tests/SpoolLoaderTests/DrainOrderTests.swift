@@ -52,6 +52,26 @@ import Testing
         #expect(bench.run() && server.holdsOnce(1..<9))
     }
 
+    @Test func aTableThatIsHeldForLongGetsABatchNowAndThen() throws {
+        let server = FakeClickHouse()
+        let bench = try LoaderBench(spool(), server, ["loader.batch_rows": "2"])
+        var now = Clock.monotonic()
+        func settle() {
+            for _ in 0..<200 {
+                bench.loader.step(now: now, mayBegin: false)
+                bench.http.wait(milliseconds: 1)
+            }
+        }
+        for batches in 1...4 {
+            settle()
+            #expect(bench.loader.status == .held)
+            now += DrainOrder.longestHold
+            settle()
+            #expect(server.inserts.count == batches)
+        }
+        #expect(server.holdsOnce(1..<9))
+    }
+
     @Test func whatATableSaysOfItselfFollowsItsState() throws {
         let (spool, server) = (try spool(), FakeClickHouse())
         let bench = try LoaderBench(spool, server, ["loader.batch_rows": "2"])
