@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings torture latency bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings torture latency outage bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -31,6 +31,9 @@ torture: build ## SECONDS=60 of every fault there is, seeded (SEED=N), then coun
 
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py
+
+outage: build ## 10 million market rows and orders without ClickHouse, then drained (after make bench)
+	@.venv/bin/python Benchmarks/outage.py
 
 bench: build ## what publishing and recording a row cost, each beside its floor
 	@scripts/setup --bench && Benchmarks/bench.py
