@@ -126,6 +126,7 @@ class Orders(threading.Thread):
         self._stopping.set()
         self.join(60)
         assert self._producer.finish(30), f"{self._producer.pending} orders do not become durable"
+        self._producer.close()
 
     def _note(self, refusal: dict[str, object]) -> None:
         self.refused[self.sent[int(str(refusal["line"])) - 1]] = str(refusal["reason"])

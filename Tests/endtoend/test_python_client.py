@@ -275,6 +275,7 @@ def test_a_forked_child_is_told_to_open_its_own_ring(ring: Any, coldpath: Any, t
 def test_a_ring_that_is_forgotten_warns_and_one_that_is_closed_says_so(coldpath: Any, tables: Any, tmp_path: Path) -> None:
     ring = coldpath.Ring(tmp_path, producer="lost", tables=tables.TABLES)
     path = Path(ring.path)
+    gc.collect()  # What other tests left would be warned of as well.
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del ring
