@@ -2,55 +2,6 @@ import SpoolConfig
 import SpoolFormat
 import SpoolIO
 
-/// What ClickHouse said, or that nothing certain is known.
-enum ServerAnswer {
-    /// Status 200, no exception header, a clean end.
-    case ok([UInt8])
-    /// ClickHouse's own error.
-    case exception(code: Int, text: String)
-    /// Nothing reached the server.
-    case unreachable(String)
-    /// The server may have done anything.
-    case doubt(String)
-
-    init(_ result: HTTPResult) {
-        switch result {
-        case .unreachable(let why): self = .unreachable(why)
-        case .broken(let why): self = .doubt(why)
-        case .answered(let status, let headers, let body):
-            let text = String(decoding: body.prefix(2_000), as: UTF8.self)
-            if let code = headers["x-clickhouse-exception-code"] {
-                // That it is there says that something failed, whatever it says.
-                self = .exception(code: Int(code) ?? 0, text: Self.firstLine(text))
-            } else if let code = Self.code(in: text, status) {
-                self = .exception(code: code, text: Self.firstLine(text))
-            } else if status == 200 {
-                self = .ok(body)
-            } else {
-                self = .doubt("HTTP status \(status): \(Self.firstLine(text))")
-            }
-        }
-    }
-
-    var problem: String {
-        switch self {
-        case .ok: "none"
-        case .exception(let code, let text): text.isEmpty ? "ClickHouse error \(code)" : text
-        case .unreachable(let why), .doubt(let why): why
-        }
-    }
-
-    /// Servers before 2019 name the code only in the text: `Code: 60, ...`.
-    private static func code(in text: String, _ status: Int) -> Int? {
-        guard status != 200, text.hasPrefix("Code: ") else { return nil }
-        return Int(text.dropFirst(6).prefix { $0.isNumber })
-    }
-
-    private static func firstLine(_ text: String) -> String {
-        String((text.split(separator: "\n").first ?? "").prefix(300))
-    }
-}
-
 /// ClickHouse's HTTP interface, as far as the loader uses it.
 final class ClickHouse {
     /// One insert must become one block and so one part: these are ClickHouse's own limits for squashing, sent so that no
@@ -95,12 +46,12 @@ final class ClickHouse {
 
     /// A query whose answer is text or bytes.
     func query(_ sql: String, done: @escaping (ServerAnswer) -> Void) {
-        http.start(request(["database": database], headers: [], body: Array(sql.utf8), Self.maxQueryAnswer)) { done(ServerAnswer($0)) }
+        http.start(request(["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) { done(ServerAnswer($0)) }
     }
 
     /// The same, waiting for the answer; for commands.
     func query(_ sql: String) throws(CommandFailure) -> [UInt8] {
-        let request = request(["database": database], headers: [], body: Array(sql.utf8), Self.maxQueryAnswer)
+        let request = request(["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)
         let answer = ServerAnswer(http.perform(request))
         guard case .ok(let body) = answer else { throw CommandFailure("ClickHouse at \(url): \(answer.problem)", code: 74) }
         return body
@@ -110,7 +61,7 @@ final class ClickHouse {
     ///
     /// - Parameter token: what ClickHouse deduplicates by.
     func insert(
-        _ body: [UInt8], table: String, columns: [WireColumn], token: String, done: @escaping (ServerAnswer) -> Void
+        _ body: any RequestBody, table: String, columns: [WireColumn], token: String, done: @escaping (ServerAnswer) -> Void
     ) {
         let names = columns.map { quotedIdentifier($0.name) }.joined(separator: ", ")
         let parameters = [
@@ -138,7 +89,7 @@ final class ClickHouse {
         }
     }
 
-    private func request(_ parameters: [String: String], headers: [String], body: [UInt8], _ maxAnswer: Int) -> HTTPRequest {
+    private func request(_ parameters: [String: String], headers: [String], body: any RequestBody, _ maxAnswer: Int) -> HTTPRequest {
         let query = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\(percentEncoded($0.value))" }.joined(separator: "&")
         // Headers, not the URL: URLs end up in logs.
         var all = headers + ["X-ClickHouse-User: \(user)"]

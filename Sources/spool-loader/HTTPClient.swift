@@ -6,7 +6,7 @@ struct HTTPRequest {
     var url: String
     /// `Name: value` each.
     var headers: [String]
-    var body: [UInt8]
+    var body: any RequestBody
     /// Nanoseconds for the whole exchange.
     var timeout: Int64
     /// Most bytes of an answer that are kept.
@@ -139,6 +139,7 @@ final class HTTPClient {
             CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
             return transfer.isUntouched ? .unreachable(text) : .broken(text)
         default:
+            if let problem = transfer.bodyProblem { return .broken(problem) }
             return .broken(
                 transfer.isOverlong ? "an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers" : text)
         }
@@ -147,7 +148,7 @@ final class HTTPClient {
 
 /// What a running request owns: its body must not move while libcurl sends it.
 private final class Transfer {
-    private let body: [UInt8]
+    private let body: any RequestBody
     private var sent = 0
     let headers: UnsafeMutablePointer<curl_slist>?
     let done: (HTTPResult) -> Void
@@ -155,6 +156,7 @@ private final class Transfer {
     private(set) var answer: [UInt8] = []
     private(set) var answerHeaders: [String: String] = [:]
     private(set) var isOverlong = false
+    private(set) var bodyProblem: String?
     private var hasWholeHead = false
     static let maxHeaders = 200
 
@@ -181,12 +183,17 @@ private final class Transfer {
 
     deinit { curl_slist_free_all(headers) }
 
-    /// Copies the next bytes of the body.
+    /// Hands out the next bytes of the body.
     func give(_ room: UnsafeMutablePointer<CChar>, _ count: Int) -> Int {
-        let bytes = min(count, body.count - sent)
-        body.withUnsafeBytes { UnsafeMutableRawPointer(room).copyMemory(from: $0.baseAddress.unsafelyUnwrapped + sent, byteCount: bytes) }
-        sent += bytes
-        return bytes
+        guard sent < body.count else { return 0 }
+        do {
+            let bytes = try body.read(into: UnsafeMutableRawBufferPointer(start: room, count: count), at: sent)
+            sent += bytes
+            return bytes
+        } catch {
+            bodyProblem = "the request's body could not be read: \(error)"
+            return Int(CURL_READFUNC_ABORT)
+        }
     }
 
     func take(_ bytes: UnsafeMutablePointer<CChar>, _ count: Int) -> Int {

@@ -368,7 +368,7 @@ final class TableLoader {
         status = .working
         lastSend = now
         server.insert(
-            work.body, table: table, columns: work.batch.segment.reader.header.columns,
+            BytesBody(work.body), table: table, columns: work.batch.segment.reader.header.columns,
             token: inflight.token(writer: store.checkpoint.writer, table: table)
         ) { [self] answer in
             switch answer {
