@@ -46,7 +46,9 @@ final class ClickHouse {
 
     /// A query whose answer is text or bytes.
     func query(_ sql: String, done: @escaping (ServerAnswer) -> Void) {
-        http.start(request(["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) { done(ServerAnswer($0)) }
+        http.start(request(["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) {
+            done(ServerAnswer($0))
+        }
     }
 
     /// The same, waiting for the answer; for commands.
