@@ -93,6 +93,9 @@ public func crc32c(_ bytes: UnsafeRawBufferPointer, continuing seed: UInt32 = 0)
     bytes.count == 0 ? seed : cp_crc32c(seed, bytes.baseAddress, bytes.count)
 }
 
+/// CRC-32C of bytes that follow each other, from the checksum of either part; `bytes` is the length of the second.
+public func combineCRC32C(_ first: UInt32, _ second: UInt32, bytes: UInt64) -> UInt32 { cp_crc32c_combine(first, second, bytes) }
+
 /// CRC-32C of `bytes` with the four bytes at `hole` counted as zeros: how a structure checks itself.
 func crc32c(_ bytes: UnsafeRawBufferPointer, zeroing hole: Int) -> UInt32 {
     precondition(hole >= 0 && hole + 4 <= bytes.count, "checksum field at \(hole) of \(bytes.count) bytes")

@@ -37,6 +37,8 @@ public struct InflightBatch: Equatable, Sendable {
 /// Up to where ClickHouse has confirmed a table's rows (`docs/spool-format.md` §13).
 public struct Checkpoint: Equatable, Sendable {
     public static let slotBytes = 4_096
+    /// Most batches in flight that a slot has room for, whatever their numbers.
+    public static let maxInflight = 16
 
     public var version: UInt64
     public var epoch: UInt64
@@ -52,7 +54,9 @@ public struct Checkpoint: Equatable, Sendable {
     public var rowsQuarantined: UInt64
     /// Rows that the writer gave up under pressure before they were loaded.
     public var rowsShed: UInt64
-    public var inflight: InflightBatch?
+    /// Batches that may have been sent and are not yet passed by ``next``, in the order of their rows. Between them may be rows that were not
+    /// sent yet.
+    public var inflight: [InflightBatch] = []
 
     /// The checkpoint of a table of which nothing was loaded yet.
     public init(writer: String, table: String) {
@@ -72,7 +76,7 @@ public struct Checkpoint: Equatable, Sendable {
     /// One slot: exactly ``slotBytes`` bytes.
     public func encode() -> [UInt8] {
         var text = """
-            coldpath-checkpoint 1
+            coldpath-checkpoint \(inflight.count > 1 ? 2 : 1)
             version \(version)
             epoch \(epoch)
             writer \(writer)
@@ -86,7 +90,7 @@ public struct Checkpoint: Equatable, Sendable {
 
             """
         if rowsShed > 0 { text += "rows-shed \(rowsShed)\n" }
-        if let batch = inflight {
+        for batch in inflight {
             text += "inflight \(batch.firstSequence) \(batch.endSequence) \(batch.segmentNumber) \(batch.fromOffset) "
             text += "\(batch.toOffset) \(batch.partition) \(hex(batch.checksum)) \(batch.attempt)\n"
         }
@@ -114,9 +118,11 @@ public struct Checkpoint: Equatable, Sendable {
         guard padding.allSatisfy({ $0 == " " }) else { throw .malformed("text after the checkpoint's checksum") }
 
         var fields: [Substring: [Substring]] = [:]
+        var batches: [[Substring]] = []
         for line in lines[..<last] {
             let words = line.split(separator: " ")
-            if let key = words.first { fields[key] = Array(words.dropFirst()) }
+            guard let key = words.first else { continue }
+            if key == "inflight" { batches.append(Array(words.dropFirst())) } else { fields[key] = Array(words.dropFirst()) }
         }
         func words(_ key: Substring, _ count: Int) throws(FormatError) -> [Substring] {
             guard let words = fields[key], words.count == count else { throw .malformed("checkpoint: field \(key)") }
@@ -127,7 +133,9 @@ public struct Checkpoint: Equatable, Sendable {
             return value
         }
         let version: UInt16 = try number(words("coldpath-checkpoint", 1)[0])
-        guard version == FormatLimits.version else { throw .unknownVersion(found: version) }
+        // A loader that knows of one batch in flight must not take a checkpoint of several for one of the last of them.
+        guard (1...2).contains(version) else { throw .unknownVersion(found: version) }
+        guard batches.count <= (version == 1 ? 1 : maxInflight) else { throw .malformed("checkpoint: \(batches.count) batches in flight") }
         var checkpoint = Checkpoint(writer: String(try words("writer", 1)[0]), table: String(try words("table", 1)[0]))
         checkpoint.version = try number(words("version", 1)[0])
         checkpoint.epoch = try number(words("epoch", 1)[0])
@@ -138,8 +146,8 @@ public struct Checkpoint: Equatable, Sendable {
         checkpoint.rowsExpired = try number(words("rows-expired", 1)[0])
         checkpoint.rowsQuarantined = try number(words("rows-quarantined", 1)[0])
         if fields["rows-shed"] != nil { checkpoint.rowsShed = try number(words("rows-shed", 1)[0]) }
-        if fields["inflight"] != nil {
-            let batch = try words("inflight", 8)
+        for batch in batches {
+            guard batch.count == 8 else { throw .malformed("checkpoint: field inflight") }
             let inflight = InflightBatch(
                 firstSequence: try number(batch[0]), endSequence: try number(batch[1]), segmentNumber: try number(batch[2]),
                 fromOffset: try number(batch[3]), toOffset: try number(batch[4]), partition: try number(batch[5]),
@@ -147,7 +155,10 @@ public struct Checkpoint: Equatable, Sendable {
             guard inflight.firstSequence < inflight.endSequence, inflight.fromOffset < inflight.toOffset, inflight.attempt >= 0 else {
                 throw .malformed("checkpoint: a batch in flight without rows")
             }
-            checkpoint.inflight = inflight
+            guard inflight.firstSequence >= checkpoint.inflight.last?.endSequence ?? checkpoint.next else {
+                throw .malformed("checkpoint: batches in flight that are not one behind the other")
+            }
+            checkpoint.inflight.append(inflight)
         }
         return checkpoint
     }

@@ -11,8 +11,9 @@
 ///                 asking ──all there──► done
 ///                    ├──none────────────────────► sending, same token
 ///                    ├──none, after ok──────────► sending, fresh token
-///                    └──some────────────────────► comparing ──rest expired──► done
-///                                                      └──────────────────► stuck
+///                    ├──some────────────────────► comparing ──rest expired──► done
+///                    │                                 └──────────────────► stuck
+///                    └──none, and refused for what it holds──► refused     (to be cut in two)
 /// ```
 ///
 /// A repeat with the same token comes before a fresh one even if the server has restarted: should the first send still be on its way
@@ -26,6 +27,8 @@ struct BatchMachine: Equatable {
         case asking
         /// Which rows are there?
         case comparing
+        /// ClickHouse will not take these rows together, and has none of them.
+        case refused
         case done(loaded: UInt64, expired: UInt64)
         /// A person must look: what is there and why it is wrong.
         case stuck(String)
@@ -38,6 +41,8 @@ struct BatchMachine: Equatable {
         case count
         /// Fetch the sequences of the range, and see which of the missing ones are expired.
         case compare
+        /// Send it in smaller parts.
+        case divide
         case finish(loaded: UInt64, expired: UInt64)
         case stop(String)
     }
@@ -49,6 +54,8 @@ struct BatchMachine: Equatable {
     private(set) var sends: Int
     /// A repeat of the token was answered with success, so nothing sent under it can still arrive.
     private(set) var repeatSucceeded = false
+    /// The last send was answered by ClickHouse with an error that the rows themselves cause.
+    private(set) var isRefused = false
 
     /// A batch that was never sent.
     init(rows: UInt64) {
@@ -72,6 +79,7 @@ struct BatchMachine: Equatable {
         case .ready, .sending: .send(attempt: attempt)
         case .asking: .count
         case .comparing: .compare
+        case .refused: .divide
         case .done(let loaded, let expired): .finish(loaded: loaded, expired: expired)
         case .stuck(let why): .stop(why)
         }
@@ -81,6 +89,7 @@ struct BatchMachine: Equatable {
         precondition(state == .ready || state == .sending, "send in state \(state)")
         state = .sending
         sends += 1
+        isRefused = false
     }
 
     /// Status 200, no exception, an empty body, a clean end.
@@ -107,6 +116,18 @@ struct BatchMachine: Equatable {
         state = .asking
     }
 
+    /// ClickHouse answered that it does not take these rows. An error all the same is not "nothing happened".
+    mutating func sendRefused() {
+        sendDoubtful()
+        isRefused = true
+    }
+
+    /// The refused batch is to be sent once more as it is.
+    mutating func sendsAgain() {
+        precondition(state == .refused, "again in state \(state)")
+        state = .sending
+    }
+
     /// The answer to the question.
     ///
     /// - Parameters:
@@ -123,6 +144,8 @@ struct BatchMachine: Equatable {
             state = .comparing
         } else if isWhollyExpired {
             state = .done(loaded: 0, expired: rows)
+        } else if isRefused {
+            state = .refused
         } else if repeatSucceeded {
             // The repeat was answered with success, and still nothing is there: a crash has spent the token.
             attempt += 1

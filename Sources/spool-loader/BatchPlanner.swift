@@ -1,146 +1,152 @@
 import SpoolFormat
 import SpoolIO
 
-/// Chunks of one insert: a contiguous range of one segment, one table, one partition.
-struct Batch {
-    let segment: OpenSegment
-    let chunks: [LocatedChunk]
-
-    var from: UInt64 { chunks.first?.offset ?? 0 }
-    var to: UInt64 { chunks.last?.end ?? 0 }
-    var firstSequence: UInt64 { chunks.first?.header.firstSequence ?? 0 }
-    var endSequence: UInt64 { chunks.last?.header.endSequence ?? 0 }
-    var rows: UInt64 { endSequence - firstSequence }
-    var partition: Int32 { chunks.first?.header.partition ?? 0 }
-    var minEventTime: Int64 { chunks.map(\.header.minEventTime).min() ?? .max }
-    var maxEventTime: Int64 { chunks.map(\.header.maxEventTime).max() ?? .min }
-    var firstIngest: Int64 { chunks.first?.header.firstIngest ?? 0 }
-
-    /// Where the next batch begins.
-    var end: TailPosition { TailPosition(segmentNumber: segment.name.number, offset: to, next: endSequence) }
-
-    func inflight(checksum: UInt32, attempt: Int) -> InflightBatch {
-        InflightBatch(
-            firstSequence: firstSequence, endSequence: endSequence, segmentNumber: segment.name.number, fromOffset: from,
-            toOffset: to, partition: partition, checksum: checksum, attempt: attempt)
-    }
-}
-
-/// How large a batch may become.
-struct BatchLimits {
-    /// Rows; below ClickHouse's squash limit, so that a batch is one block.
-    let rows: Int
-    /// Bytes in the segment.
-    let bytes: Int
-    /// Bytes in ClickHouse's memory, likewise below its squash limit of 256 MiB.
-    static let memoryBytes = 200 << 20
-    /// In memory ClickHouse adds at most so much for each value of a String or Array.
-    static let overheadPerValue = 9
-}
-
 /// Gathers chunks into batches.
 struct BatchPlanner {
     enum Plan {
-        case batch(Batch)
+        /// Full if more of the same was there than the limits allow: waiting would not make it larger.
+        case batch(Batch, isFull: Bool)
+        /// Nothing up to there is wanted.
+        case skip(to: TailPosition)
         /// The first thing at the position is no chunk; see there.
         case other(TailItem)
     }
 
     let tail: SpoolTail
-    let limits: BatchLimits
+    var limits: BatchLimits
+    /// Which rows are wanted, by event time and by sequence; nil for all.
+    var times: Range<Int64>?
+    var selection: SequenceSet?
 
-    /// The next batch from the position.
-    func plan(from position: TailPosition) throws -> Plan {
+    /// The next batch from the position, which may be within a chunk.
+    ///
+    /// - Parameter until: where the batch must end, if not before; may be within a chunk.
+    func plan(from position: TailPosition, until: UInt64? = nil) throws -> Plan {
         var chunks: [LocatedChunk] = []
         var segment: OpenSegment?
         var size = (rows: 0, bytes: 0, memory: 0)
         var place = position
+        func gathered(isFull: Bool) -> Plan? {
+            segment.map { .batch(Batch(segment: $0, chunks: chunks), isFull: isFull) }
+        }
         while true {
+            if let until, place.next >= until {
+                return gathered(isFull: true) ?? (place == position ? .other(.end) : .skip(to: place))
+            }
             let item = try tail.item(at: place)
             guard case .chunk(let chunk, let owner) = item else {
-                if let segment, !chunks.isEmpty { return .batch(Batch(segment: segment, chunks: chunks)) }
-                return .other(item)
+                return gathered(isFull: false) ?? (place == position ? .other(item) : .skip(to: place))
             }
             let header = chunk.header
+            let after = TailPosition(segmentNumber: owner.name.number, offset: chunk.end, next: header.endSequence)
+            guard let wanted = wanted(of: header, from: place.next, until: until) else {
+                if let plan = gathered(isFull: true) { return plan }
+                place = after
+                continue
+            }
+            if !isWhole(wanted, header) {
+                // A slice is a batch of its own.
+                if let plan = gathered(isFull: true) { return plan }
+                if let batch = try sliced(chunk, in: owner, to: wanted) { return .batch(batch, isFull: true) }
+                place = wanted.upperBound == header.endSequence ? after : place
+                place.next = wanted.upperBound
+                continue
+            }
             let overhead = owner.reader.header.columns.count { $0.type.contains("String") || $0.type.hasPrefix("Array") }
             let next = (
                 rows: size.rows + header.rows, bytes: size.bytes + Int(chunk.end - chunk.offset),
                 memory: size.memory + header.blockBytes + header.rows * overhead * BatchLimits.overheadPerValue
             )
-            if let first = chunks.first, let segment {
+            if let first = chunks.first {
                 guard header.partition == first.header.partition, next.rows <= limits.rows, next.bytes <= limits.bytes,
-                    next.memory <= BatchLimits.memoryBytes
-                else { return .batch(Batch(segment: segment, chunks: chunks)) }
+                    next.memory <= BatchLimits.memoryBytes, chunks.count < BatchLimits.chunks
+                else { return .batch(Batch(segment: owner, chunks: chunks), isFull: true) }
             }
             segment = owner
             chunks.append(chunk)
             size = next
-            place = TailPosition(segmentNumber: place.segmentNumber, offset: chunk.end, next: header.endSequence)
+            place = after
         }
     }
 
-    /// The batch that a checkpoint notes as in flight, from the same bytes.
-    ///
-    /// - Throws: `CommandFailure` if they are not the same any more.
-    func batch(of inflight: InflightBatch) throws -> (Batch, body: [UInt8]) {
-        func fail(_ why: String) -> CommandFailure {
-            CommandFailure(
-                "\(tail.table): the batch in flight, rows \(inflight.firstSequence) to \(inflight.endSequence - 1), cannot be read "
-                    + "again from segment \(inflight.segmentNumber): \(why); whether ClickHouse has it, `spool-loader audit` tells",
-                code: 74)
+    /// The first run of wanted rows from a sequence on; nil if the chunk has none.
+    private func wanted(of header: ChunkHeader, from sequence: UInt64, until: UInt64?) -> Range<UInt64>? {
+        if let times, header.maxEventTime < times.lowerBound || header.minEventTime >= times.upperBound { return nil }
+        let first = max(sequence, header.firstSequence)
+        let end = min(header.endSequence, until ?? .max)
+        guard first < end else { return nil }
+        guard let selection else { return first..<end }
+        return selection.intersection(first..<end).ranges.first
+    }
+
+    private func isWhole(_ wanted: Range<UInt64>, _ header: ChunkHeader) -> Bool {
+        let isInTime = times.map { header.minEventTime >= $0.lowerBound && header.maxEventTime < $0.upperBound } ?? true
+        return isInTime && wanted == header.firstSequence..<header.endSequence
+    }
+
+    /// Some rows of a chunk as a batch; nil if none of them is in the range of event times.
+    private func sliced(_ chunk: LocatedChunk, in segment: OpenSegment, to sequences: Range<UInt64>) throws -> Batch? {
+        let first = chunk.header.firstSequence
+        let column = try segment.reader.block(of: chunk).columns[segment.reader.header.eventTimeColumn]
+        var rows: [Int] = []
+        var (least, most) = (Int64.max, Int64.min)
+        for row in Int(sequences.lowerBound - first)..<Int(sequences.upperBound - first) {
+            let time = Int64(truncatingIfNeeded: column.integer(row))
+            guard times?.contains(time) ?? true else { continue }
+            rows.append(row)
+            (least, most) = (min(least, time), max(most, time))
         }
-        guard let segment = try tail.segment(number: inflight.segmentNumber) else { throw fail("it is not in the spool") }
+        guard !rows.isEmpty else { return nil }
+        return Batch(
+            segment: segment, chunks: [chunk],
+            slice: Batch.Slice(sequences: sequences, rows: rows, minEventTime: least, maxEventTime: most))
+    }
+
+    /// The batch that a checkpoint notes as in flight; its bytes are not read yet.
+    ///
+    /// - Throws: `CommandFailure` if it is not the same any more.
+    func batch(of inflight: InflightBatch) throws -> Batch {
+        guard let segment = try tail.segment(number: inflight.segmentNumber) else { throw cannotRead(inflight, "it is not in the spool") }
         var chunks: [LocatedChunk] = []
         var offset = inflight.fromOffset
-        var sequence = inflight.firstSequence
+        var sequence: UInt64?
         while offset < inflight.toOffset {
             guard case .chunk(let chunk) = try segment.reader.item(at: offset, limit: inflight.toOffset) else {
-                throw fail("no chunk at \(offset)")
+                throw cannotRead(inflight, "no chunk at \(offset)")
             }
             do throws(FormatError) {
-                try chunk.header.check(against: segment.reader.header, expecting: sequence)
+                try chunk.header.check(against: segment.reader.header, expecting: sequence ?? chunk.header.firstSequence)
             } catch {
-                throw fail("\(error)")
+                throw cannotRead(inflight, "\(error)")
             }
             chunks.append(chunk)
             offset = chunk.end
             sequence = chunk.header.endSequence
         }
-        let batch = Batch(segment: segment, chunks: chunks)
-        guard sequence == inflight.endSequence, !chunks.isEmpty else { throw fail("it ends at sequence \(sequence)") }
-        let body = try segment.reader.file.read(Int(batch.to - batch.from), at: batch.from)
-        guard body.withUnsafeBytes({ crc32c($0) }) == inflight.checksum else { throw fail("its bytes have changed") }
-        return (batch, body)
+        guard let first = chunks.first?.header.firstSequence, let end = sequence, first < end else {
+            throw cannotRead(inflight, "it has no chunk")
+        }
+        let wanted = inflight.firstSequence..<inflight.endSequence
+        let isInTime = times.map { times in
+            chunks.allSatisfy { $0.header.minEventTime >= times.lowerBound && $0.header.maxEventTime < times.upperBound }
+        }
+        if wanted == first..<end, isInTime ?? true { return Batch(segment: segment, chunks: chunks) }
+        guard chunks.count == 1, first <= wanted.lowerBound, wanted.upperBound <= end,
+            let batch = try sliced(chunks[0], in: segment, to: wanted)
+        else { throw cannotRead(inflight, "there it begins at sequence \(first) and ends at sequence \(end)") }
+        return batch
+    }
+
+    func cannotRead(_ inflight: InflightBatch, _ why: String) -> CommandFailure {
+        CommandFailure(
+            "\(tail.table): the batch in flight, rows \(inflight.firstSequence) to \(inflight.endSequence - 1), cannot be read "
+                + "again from segment \(inflight.segmentNumber): \(why); whether ClickHouse has it, `spool-loader audit` tells",
+            code: 74)
     }
 
     /// Whether the segment of a batch in flight is not there any more, or a tombstone stands in its place.
     func isGone(_ inflight: InflightBatch) throws -> Bool {
         guard let segment = try tail.segment(number: inflight.segmentNumber) else { return true }
         return segment.name.firstSequence > inflight.firstSequence
-    }
-
-    /// Reads a batch's bytes and checks every data frame against its header.
-    ///
-    /// - Returns: the bytes, and how many of the chunks are sound: those from the first damaged one on must not be sent.
-    func read(_ batch: Batch) throws -> (body: [UInt8], sound: Int, error: FormatError?) {
-        let body = try batch.segment.reader.file.read(Int(batch.to - batch.from), at: batch.from)
-        for (index, chunk) in batch.chunks.enumerated() {
-            let start = Int(chunk.dataOffset - batch.from)
-            let end = Int(chunk.end - batch.from)
-            guard end <= body.count else { return (body, index, .truncated(need: end, have: body.count)) }
-            let error: FormatError? = body.withUnsafeBytes { raw -> FormatError? in
-                do throws(FormatError) {
-                    // The header again, from the very bytes that will be sent.
-                    let (header, _) = try ChunkHeader.decode(UnsafeRawBufferPointer(rebasing: raw[Int(chunk.offset - batch.from)..<start]))
-                    guard header == chunk.header else { throw .malformed("the chunk header changed while it was read") }
-                    try ChunkCheck.checkBytes(UnsafeRawBufferPointer(rebasing: raw[start..<end]), header: header)
-                    return nil
-                } catch {
-                    return error
-                }
-            }
-            if let error { return (body, index, error) }
-        }
-        return (body, batch.chunks.count, nil)
     }
 }

@@ -32,6 +32,32 @@ enum TailItem {
         let bytes: UInt64
         let reason: String
         let then: TailPosition
+
+        /// Only the rows from a sequence on.
+        func clipped(from sequence: UInt64) -> Damage {
+            Damage(
+                rows: max(rows.lowerBound, sequence)..<max(rows.upperBound, sequence), segment: segment, offset: offset, bytes: bytes,
+                reason: reason, then: then)
+        }
+
+        /// Only what is before a place.
+        func clipped(to end: TailPosition) -> Damage {
+            guard then.next > end.next else { return self }
+            return Damage(
+                rows: min(rows.lowerBound, end.next)..<end.next, segment: segment, offset: offset, bytes: bytes, reason: reason, then: end)
+        }
+    }
+
+    /// For people.
+    var text: String {
+        switch self {
+        case .chunk: "a chunk"
+        case .end: "nothing more is durable"
+        case .notHereYet(let why), .stop(let why): why
+        case .move: "the segment is over"
+        case .lost(let rows, _, _): "rows \(rows.lowerBound) to \(rows.upperBound - 1) are gone, as a segment's header declares"
+        case .damaged(let damage): damage.reason
+        }
     }
 }
 
@@ -149,7 +175,10 @@ final class SpoolTail {
         switch try segment.reader.item(at: position.offset, limit: limit) {
         case .chunk(let chunk):
             do throws(FormatError) {
-                try chunk.header.check(against: segment.reader.header, expecting: position.next)
+                // A position may be within a chunk, of which some rows were sent apart from the others.
+                let isWithin = chunk.header.firstSequence < position.next && position.next < chunk.header.endSequence
+                try chunk.header.check(
+                    against: segment.reader.header, expecting: isWithin ? chunk.header.firstSequence : position.next)
             } catch {
                 return .stop("\(table)/\(name) at \(position.offset): \(error)")
             }
@@ -178,14 +207,16 @@ final class SpoolTail {
             then: TailPosition(segmentNumber: segment.name.number, offset: chunk.end, next: chunk.header.endSequence))
     }
 
-    /// Where the chunk that begins with the sequence stands, or will stand if it is the next one.
+    /// Where the row with the sequence stands, or will stand if it is the next one: the place of its chunk.
     ///
-    /// - Returns: nil if no chunk begins with it, or what is before it cannot be read.
+    /// - Returns: nil if what is before it cannot be read.
     func position(of sequence: UInt64, from start: TailPosition) throws -> TailPosition? {
         var position = start
         while true {
             if position.segmentNumber > 0, position.next == sequence { return position }
             switch try item(at: position) {
+            case .chunk(let chunk, let segment) where chunk.header.firstSequence <= sequence && sequence < chunk.header.endSequence:
+                return TailPosition(segmentNumber: segment.name.number, offset: chunk.offset, next: sequence)
             case .chunk(let chunk, let segment) where chunk.header.endSequence <= sequence:
                 position = TailPosition(segmentNumber: segment.name.number, offset: chunk.end, next: chunk.header.endSequence)
             case .move(let next): position = next

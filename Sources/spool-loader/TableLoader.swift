@@ -3,21 +3,24 @@ import SpoolConfig
 import SpoolFormat
 import SpoolIO
 
-/// Brings one table's rows to ClickHouse: at most one request at a time, one batch after the other.
+/// Brings one table's rows to ClickHouse: a lane of its own, with several batches on their way where their order does not matter.
 ///
-/// It acts; what to do with a batch `BatchMachine` decides, what stands in the spool `SpoolTail`.
+/// It acts; what to do with a batch `BatchMachine` decides, what stands in the spool `SpoolTail`. The checkpoint passes batches in the order of
+/// their rows; until then they are noted in it as in flight.
+///
+/// ```
+///              flights                        frontier
+/// ───────────┬─────────┬─────────┬┄┄┄┄┄┄┄┬─────────┬┄┄┄┄┄┄┄┄┄► spool
+///  dealt with│  done   │ on its  │  gap  │  done   │ not begun
+///            │  (next  │  way    │       │         │
+///        checkpoint)
+/// ```
+///
+/// A gap comes about where a batch that ClickHouse refuses is cut in two: its second half is planned when there is a place for it.
 final class TableLoader {
-    /// The batch in work.
-    private struct Work {
-        var machine: BatchMachine
-        let batch: Batch
-        let body: [UInt8]
-        let checksum: UInt32
-    }
-
     /// What the loader of this table is doing, for the loop.
     enum Status: Equatable {
-        /// ``step(now:)`` would go on at once.
+        /// ``step(now:mayBegin:)`` would go on at once.
         case ready
         /// Everything durable was dealt with at the last look.
         case drained
@@ -33,62 +36,86 @@ final class TableLoader {
     let table: String
     let tableClass: TableClass
     private(set) var status = Status.ready
-    /// Failures of requests since the last success.
+    /// Failures of requests since the last batch that came to its end.
     private(set) var failures = 0
     private(set) var lastProblem = ""
+    /// Whether what it waits for is not in the spool yet.
+    private(set) var isWaitingForCopy = false
 
     private let tail: SpoolTail
-    private let planner: BatchPlanner
+    private var planner: BatchPlanner
+    private let reader: BatchReader
     private let store: CheckpointStore
     private let server: ClickHouse
+    private let questions: TableQuestions
     private let log: Logger
-    private let linger: Int64
+    private let scope: LoadScope
+    private let settings: LaneSettings
+    private var pace: BatchPace
     private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
-    private var position: TailPosition
+
+    /// What the checkpoint is to say; saved before anything is sent that depends on it.
+    private var wanted: Checkpoint
+    private var flights: [Flight] = []
+    /// Where the planning of new batches goes on behind the last flight.
+    private var frontier: TailPosition
+    /// Sequences at which batches must end: where ClickHouse's refusals cut them, or where what is there already begins.
+    private var cuts: Set<UInt64> = []
+    /// Batches in flight of the checkpoint whose bytes are not in the spool any more.
+    private var gone: [InflightBatch] = []
+    private var isResumed = false
+    /// ClickHouse partitions the table in another way than the spool's batches are cut: a batch may be there partly.
+    private var hasOtherPartitions = false
     private var target: TargetTable?
-    private var work: Work?
+    /// Fingerprint of the columns that the target was last compared with.
+    private var comparedColumns: UInt64?
     /// Until it was asked, ClickHouse may have rows that the checkpoint does not know of: it may be new, or an old copy.
     private var mayHaveMoreThere = true
+    /// A question is under way on which everything else waits.
+    private var isAsking = false
+    private var pausedUntil: Int64?
+    private var refusedRows = 0
     /// Since when it has been waiting for tables that come first.
     private var heldSince: Int64?
-    private var lastSend: Int64?
     private var lastLogged: (text: String, at: Int64) = ("", 0)
     private static let lookAgainAfter: Int64 = 1_000_000_000
     private static let repeatLogAfter: Int64 = 30_000_000_000
 
     /// Takes the table's checkpoint.
     ///
-    /// - Parameter once: whether the loader ends when everything is loaded, so must not wait for a copy in progress.
+    /// - Parameters:
+    ///   - reader: may be shared by all tables of a thread.
+    ///   - once: whether the loader ends when everything is loaded, so must not wait for a copy in progress.
     init(
-        table: String, spool: SpoolDirectory, configuration: Configuration, server: ClickHouse, log: Logger, once: Bool
+        table: String, spool: SpoolDirectory, configuration: Configuration, server: ClickHouse, log: Logger, once: Bool,
+        reader: BatchReader = BatchReader(), scope: LoadScope = .everything
     ) throws {
         self.table = table
         tableClass = configuration.tableClass(of: table)
         self.server = server
+        self.reader = reader
+        self.scope = scope
+        questions = TableQuestions(table: table, writer: spool.writer)
         var log = log
         log[metadataKey: "table"] = "\(table)"
         self.log = log
         tail = SpoolTail(spool: spool, table: table, mayQuarantineShort: !once)
-        planner = BatchPlanner(
-            tail: tail,
-            limits: BatchLimits(rows: configuration.count("loader.batch_rows"), bytes: configuration.bytes("loader.batch_bytes")))
-        store = try CheckpointStore(directory: configuration.required("loader.checkpoints"), writer: spool.writer, table: table)
-        linger = configuration.duration("loader.linger")
+        settings = LaneSettings(configuration)
+        pace = BatchPace(
+            limits: BatchLimits(rows: configuration.count("loader.batch_rows"), bytes: configuration.bytes("loader.batch_bytes")),
+            linger: configuration.duration("loader.linger"))
+        planner = BatchPlanner(tail: tail, limits: pace.limits, times: scope.times, selection: scope.sequences)
+        store = try CheckpointStore(
+            directory: scope.checkpoints ?? configuration.required("loader.checkpoints"), writer: spool.writer, table: table)
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
-        let checkpoint = store.checkpoint
-        position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
+        wanted = store.checkpoint
+        wanted.inflight = []
+        frontier = wanted.position
+        mayHaveMoreThere = !scope.asksFirst
     }
 
     var checkpoint: Checkpoint { store.checkpoint }
-    /// Whether what it waits for is not in the spool yet.
-    private(set) var isWaitingForCopy = false
-
-    /// Records a success that came while the loader was stopping.
-    func settle() {
-        guard status == .ready, let work, case .finish(let loaded, let expired) = work.machine.action() else { return }
-        try? finish(work, loaded: loaded, expired: expired)
-    }
 
     /// How this table counts for the order in which tables are drained.
     var drainState: DrainOrder.TableState {
@@ -105,118 +132,376 @@ final class TableLoader {
         }
     }
 
+    /// Records successes that came while the loader was stopping.
+    func settle() {
+        if case .stopped = status { return }
+        for flight in flights where flight.outcome == nil && !flight.isWorking {
+            if case .finish(let loaded, let expired) = flight.machine.action() { flight.outcome = .loaded(loaded, expired: expired) }
+        }
+        passFinished()
+        try? saveIfChanged()
+    }
+
     /// Looks for something to do and begins it. Cheap when there is nothing.
     ///
-    /// - Parameter mayBegin: whether it may begin a new batch; one that was begun is always brought to its end.
+    /// - Parameter mayBegin: whether it may begin new batches; those that were begun are always brought to their end.
     func step(now: Int64, mayBegin: Bool = true) {
-        switch status {
-        case .working, .stopped: return
-        case .waiting(let until) where now < until: return
-        case .waiting, .ready, .drained, .held: status = .ready
+        if case .stopped = status { return }
+        if let pausedUntil, now < pausedUntil {
+            status = .waiting(until: pausedUntil)
+            return
+        }
+        pausedUntil = nil
+        if isAsking {
+            status = .working
+            return
         }
         isWaitingForCopy = false
         do {
-            // One finished batch leads straight to the next.
-            while status == .ready {
-                if work == nil { try findWork(now: now, mayBegin: mayBegin) }
-                guard work != nil, status == .ready else { return }
-                if target == nil { return askTarget() }
-                if mayHaveMoreThere && store.checkpoint.inflight == nil { return askForMoreRows() }
-                try act(now: now)
-            }
+            let rest = try work(now: now, mayBegin: mayBegin)
+            if case .stopped = status { return }
+            status = pausedUntil.map { .waiting(until: $0) } ?? (isAsking ? .working : rest)
         } catch let failure as IOFailure {
-            retry("\(failure)", now: now)
+            pause(for: "\(failure)", now: now)
+        } catch let fence as FencedOff {
+            stop("\(fence)")
         } catch {
             stop("\(error)")
         }
     }
 
-    // MARK: Finding work
+    /// - Returns: what the lane does until something happens.
+    private func work(now: Int64, mayBegin: Bool) throws -> Status {
+        guard try refreshed(now: now) else { return .working }
+        if !isResumed { try resume() }
+        if let batch = gone.first {
+            askForGone(batch)
+            return .working
+        }
+        if target == nil, !flights.isEmpty {
+            askTarget()
+            return .working
+        }
+        var toSend = try actOnFlights(now: now)
+        passFinished()
+        let rest = try refill(now: now, mayBegin: mayBegin, &toSend)
+        try saveIfChanged()
+        if pausedUntil == nil { for flight in toSend { send(flight, now: now) } }
+        return rest == .drained && !flights.isEmpty ? .working : rest
+    }
 
-    private func findWork(now: Int64, mayBegin: Bool) throws {
+    /// Looks anew at what is durable.
+    private func refreshed(now: Int64) throws -> Bool {
         do {
             try tail.refresh()
+            return true
         } catch let error as FormatError {
-            if error.needsNewerVersion { return stop("\(table)/\(DurableMark.fileName): \(error)") }
-            // Being overwritten again and again, or damaged: nothing may be read past a mark that cannot be read.
-            return retry("\(table)/\(DurableMark.fileName): \(error)", now: now)
+            if error.needsNewerVersion {
+                stop("\(table)/\(DurableMark.fileName): \(error)")
+            } else {
+                // Being overwritten again and again, or damaged: nothing may be read past a mark that cannot be read.
+                pause(for: "\(table)/\(DurableMark.fileName): \(error)", now: now)
+            }
+            return false
         }
-        if let inflight = store.checkpoint.inflight {
-            if try planner.isGone(inflight) { return askForGone(inflight) }
-            let (batch, body) = try planner.batch(of: inflight)
+    }
+
+    // MARK: Flights
+
+    /// Batches that the checkpoint notes as in flight are asked for first.
+    private func resume() throws {
+        for inflight in store.checkpoint.inflight {
+            if try planner.isGone(inflight) {
+                gone.append(inflight)
+                continue
+            }
+            let batch = try planner.batch(of: inflight)
+            let checked = try reader.check(batch)
+            guard checked.sound == batch.chunks.count, checked.checksum == inflight.checksum else {
+                throw planner.cannotRead(inflight, "its bytes have changed")
+            }
             log.notice(
                 "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
-            work = Work(
-                machine: BatchMachine(resuming: batch.rows, attempt: inflight.attempt), batch: batch,
-                body: body, checksum: inflight.checksum)
-            return
+            // A spool that begins later than with its first row: nothing is between the checkpoint and the batch.
+            let isNext = wanted.segmentNumber == inflight.segmentNumber && wanted.offset == inflight.fromOffset && flights.isEmpty
+            flights.append(
+                Flight(
+                    batch, checked, BatchMachine(resuming: batch.rows, attempt: inflight.attempt),
+                    follows: isNext ? wanted.next : batch.firstSequence))
         }
-        while true {
-            switch try planner.plan(from: position) {
-            case .batch where !mayBegin && now - (heldSince ?? now) < DrainOrder.longestHold:
-                heldSince = heldSince ?? now
-                status = .held
-                return
-            case .batch(let batch):
-                if let lastSend, now - lastSend < linger {
-                    status = .waiting(until: lastSend + linger)
-                    return
-                }
-                heldSince = nil
-                if try begin(batch) { return }
-            case .other(.move(let next)):
-                position = next
-            case .other(.damaged(let damage)):
-                try quarantine(damage)
-            case .other(.lost(let rows, isShed: true, let then)):
-                log.warning(
-                    "rows \(rows.lowerBound) to \(rows.upperBound - 1) were given up by the writer for want of room, before they could be loaded; system_events says why"
-                )
-                try advance(to: then) { $0.rowsShed += UInt64(rows.count) }
-            case .other(.lost(let rows, isShed: false, let then)):
-                log.error(
-                    "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so"
-                )
-                try store.quarantine(
-                    rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0,
-                    reason: "lost, as the segment's header declares")
-                try advance(to: then) { $0.rowsQuarantined += UInt64(rows.count) }
-            case .other(.notHereYet(let why)):
-                logOnce(.warning, why)
-                lastProblem = why
-                isWaitingForCopy = true
-                status = .waiting(until: now + Self.lookAgainAfter)
-                return
-            case .other(.stop(let why)):
-                return stop(why)
-            case .other(.end), .other(.chunk):
-                status = .drained
-                return
+        if let last = flights.last { frontier = last.batch.end }
+        isResumed = true
+    }
+
+    /// Does with each batch what can be done now.
+    ///
+    /// - Returns: those to be sent, once the checkpoint says so.
+    private func actOnFlights(now: Int64) throws -> [Flight] {
+        var toSend: [Flight] = []
+        for flight in flights where flight.outcome == nil && !flight.isWorking && pausedUntil == nil {
+            switch flight.machine.action() {
+            case .send: if columnsFit(flight.batch.segment, now: now) { toSend.append(flight) }
+            case .count: count(flight)
+            case .compare: compare(flight)
+            case .finish(let loaded, let expired): finish(flight, loaded: loaded, expired: expired)
+            case .divide: if try divide(flight, now: now) { toSend.append(flight) }
+            case .stop(let why): stop("\(flight.rowsText): \(why)")
             }
         }
+        return toSend
+    }
+
+    private func finish(_ flight: Flight, loaded: UInt64, expired: UInt64) {
+        if expired > 0 { log.warning("\(expired) of \(flight.rowsText) are older than the table's TTL: expired") }
+        flight.outcome = .loaded(loaded, expired: expired)
+        pace.finished()
+        if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
+        failures = 0
+        backoff.reset()
+    }
+
+    /// The checkpoint passes the batches that have come to their end, as far as all before them have.
+    private func passFinished() {
+        while let flight = flights.first, let outcome = flight.outcome, flight.follows == wanted.next {
+            switch outcome {
+            case .loaded(let rows, let expired):
+                wanted.rowsLoaded += rows
+                wanted.rowsExpired += expired
+            case .quarantined: wanted.rowsQuarantined += flight.batch.rows
+            }
+            wanted.position = flight.batch.end
+            flights.removeFirst()
+        }
+        if !cuts.isEmpty { cuts = cuts.filter { $0 > wanted.next } }
+    }
+
+    private func saveIfChanged() throws {
+        wanted.inflight = flights.map(\.inflight)
+        var next = wanted
+        (next.version, next.epoch) = (store.checkpoint.version, store.checkpoint.epoch)
+        if next != store.checkpoint { try store.save(next) }
+    }
+
+    // MARK: Planning
+
+    private var depth: Int { target?.isOrderOfInsertsSeen ?? true ? 1 : settings.inflight }
+
+    /// Plans batches while there are places for them.
+    ///
+    /// - Returns: what the lane does when no request ends.
+    private func refill(now: Int64, mayBegin: Bool, _ toSend: inout [Flight]) throws -> Status {
+        planner.limits = pace.limits
+        while pausedUntil == nil, !isAsking {
+            if case .stopped = status { return status }
+            guard flights.count { $0.outcome == nil } < depth, flights.count < Checkpoint.maxInflight else { return .working }
+            let rest: Status?
+            if let gap = firstGap() {
+                rest = try fill(gap: gap, now: now, &toSend)
+            } else {
+                rest = try planBehindAll(now: now, mayBegin: mayBegin, &toSend)
+            }
+            if let rest { return rest }
+        }
+        return .working
+    }
+
+    /// The index of the first flight before which rows are not planned.
+    private func firstGap() -> Int? {
+        var end = wanted.next
+        for (index, flight) in flights.enumerated() {
+            if flight.follows != end { return index }
+            end = flight.batch.endSequence
+        }
+        return nil
+    }
+
+    private func nextCut(after sequence: UInt64) -> UInt64? { cuts.filter { $0 > sequence }.min() }
+
+    /// Plans the first batch of the rows before a flight.
+    ///
+    /// - Returns: nil to go on planning.
+    private func fill(gap index: Int, now: Int64, _ toSend: inout [Flight]) throws -> Status? {
+        let start = index == 0 ? wanted.position : flights[index - 1].batch.end
+        let end = flights[index].batch.firstSequence
+        var place = start
+        while place.next < end {
+            switch try planner.plan(from: place, until: min(end, nextCut(after: place.next) ?? end)) {
+            case .batch(let batch, _):
+                return try begin(batch, at: index, follows: start.next, now: now, &toSend) ? nil : .working
+            case .skip(let to), .other(.move(let to)): place = to
+            case .other(.damaged(let damage)) where index == 0:
+                try quarantine(damage.clipped(to: flights[0].batch.start))
+                return nil
+            case .other where index > 0: return .working
+            case .other(let item):
+                throw CommandFailure("\(table): rows before \(end) are not loaded and cannot be read any more: \(item.text)", code: 74)
+            }
+        }
+        flights[index].follows = start.next
+        return nil
+    }
+
+    /// Plans the next batch behind all others.
+    ///
+    /// - Returns: nil to go on planning.
+    private func planBehindAll(now: Int64, mayBegin: Bool, _ toSend: inout [Flight]) throws -> Status? {
+        let start = flights.isEmpty ? wanted.position : frontier
+        switch try planner.plan(from: start, until: nextCut(after: start.next)) {
+        case .batch(let batch, let isFull):
+            if !mayBegin && now - (heldSince ?? now) < DrainOrder.longestHold {
+                heldSince = heldSince ?? now
+                return .held
+            }
+            if let until = pace.earliest(isFull: isFull), now < until { return .waiting(until: until) }
+            if let until = scope.limit?.earliest(at: now) { return .waiting(until: until) }
+            heldSince = nil
+            if target == nil {
+                askTarget()
+                return .working
+            }
+            if mayHaveMoreThere {
+                if flights.isEmpty { askForMoreRows(from: batch.firstSequence) }
+                return .working
+            }
+            return try begin(batch, at: flights.count, follows: flights.last?.batch.endSequence ?? wanted.next, now: now, &toSend)
+                ? nil : .working
+        case .skip(let next), .other(.move(let next)):
+            if flights.isEmpty { wanted.position = next }
+            frontier = next
+            return nil
+        case .other(.end), .other(.chunk): return .drained
+        case .other where !flights.isEmpty: return .working
+        case .other(let item): return try take(item, now: now)
+        }
+    }
+
+    /// What is no chunk, with nothing before it that is still on its way.
+    ///
+    /// - Returns: nil to go on planning.
+    private func take(_ item: TailItem, now: Int64) throws -> Status? {
+        switch item {
+        case .damaged(let damage): try quarantine(damage)
+        case .lost(let rows, isShed: true, let then):
+            log.warning(
+                "rows \(rows.lowerBound) to \(rows.upperBound - 1) were given up by the writer for want of room, before they could be loaded; system_events says why"
+            )
+            wanted.position = then
+            wanted.rowsShed += UInt64(rows.count)
+        case .lost(let rows, isShed: false, let then):
+            log.error("rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
+            try store.quarantine(
+                rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0,
+                reason: "lost, as the segment's header declares")
+            wanted.position = then
+            wanted.rowsQuarantined += UInt64(rows.count)
+        case .notHereYet(let why):
+            logOnce(.warning, why)
+            lastProblem = why
+            isWaitingForCopy = true
+            return .waiting(until: now + Self.lookAgainAfter)
+        case .stop(let why): stop(why)
+        case .move(let next): wanted.position = next
+        case .end, .chunk: return .drained
+        }
+        return nil
+    }
+
+    /// Checks a batch's bytes and puts it into its place among the flights.
+    ///
+    /// - Returns: false if it must wait for those before it, or for a person.
+    private func begin(_ batch: Batch, at index: Int, follows: UInt64, now: Int64, _ toSend: inout [Flight]) throws -> Bool {
+        guard columnsFit(batch.segment, now: now) else { return false }
+        var batch = batch
+        let checked = try reader.check(batch)
+        if let error = checked.error {
+            if checked.sound == 0 {
+                // Only behind a checkpoint that has passed all rows before it.
+                guard index == 0 else { return false }
+                try quarantine(tail.damage(of: batch.chunks[0], in: batch.segment, error).clipped(from: batch.firstSequence))
+                return true
+            }
+            batch = Batch(segment: batch.segment, chunks: Array(batch.chunks[..<checked.sound]))
+        }
+        let asksFirst = scope.asksFirst || mayHaveMoreThere
+        let flight = Flight(
+            batch, checked, asksFirst ? BatchMachine(resuming: batch.rows, attempt: 0) : BatchMachine(rows: batch.rows), follows: follows)
+        flights.insert(flight, at: index)
+        if index == flights.count - 1 { frontier = batch.end }
+        scope.limit?.take(rows: batch.rows, bytes: batch.to - batch.from, at: now)
+        if asksFirst { count(flight) } else { toSend.append(flight) }
+        return true
+    }
+
+    private func quarantine(_ damage: TailItem.Damage) throws {
+        let rows = damage.rows.isEmpty ? "no rows" : "rows \(damage.rows.lowerBound) to \(damage.rows.upperBound - 1)"
+        log.error("quarantined \(rows): \(table)/\(damage.segment) at \(damage.offset): \(damage.reason)")
+        try store.quarantine(
+            damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes, reason: damage.reason)
+        wanted.position = damage.then
+        wanted.rowsQuarantined += UInt64(damage.rows.count)
+    }
+
+    // MARK: The target
+
+    /// Whether rows with the columns of a segment can be sent; if not, that is said and tried again.
+    private func columnsFit(_ segment: OpenSegment, now: Int64) -> Bool {
+        let header = segment.reader.header
+        guard let target, comparedColumns != header.fingerprint else { return target != nil }
+        if let complaint = target.complaint(about: header.columns) {
+            self.target = nil
+            pause(for: complaint, reaction: .configuration, now: now)
+            return false
+        }
+        comparedColumns = header.fingerprint
+        return true
+    }
+
+    private func askTarget() {
+        ask(TargetTable.query(table)) { [self] body, now in
+            guard let found = TargetTable(answer: body) else {
+                return pause(
+                    for: "table \(table) is not in ClickHouse; run `spool-loader migrate apply`", reaction: .configuration, now: now)
+            }
+            if !found.deduplicates {
+                logOnce(
+                    .warning, "ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
+            }
+            target = found
+            comparedColumns = nil
+        }
+    }
+
+    /// A checkpoint that was lost, or replaced by an old copy, must not double what was loaded since: if ClickHouse has the next
+    /// rows without a gap, loading goes on behind them. Asked once after each start.
+    private func askForMoreRows(from first: UInt64) {
+        ask(questions.extent(from: first)) { [self] body, now in
+            guard let found = numbers(inLine: body), found.count == 4 else { return pause(for: noCount(body), now: now) }
+            mayHaveMoreThere = false
+            if found[0] > 0 { try adopt(count: found[0], distinct: found[1], least: found[2], most: found[3], first: first) }
+        }
+    }
+
+    private func adopt(count: UInt64, distinct: UInt64, least: UInt64, most: UInt64, first: UInt64) throws {
+        guard count == distinct, least == first, most >= least, most < .max, most - least == count - 1,
+            let next = try tail.position(of: most + 1, from: wanted.position)
+        else {
+            return stop(
+                "the checkpoint says that sequence \(first) is next, but ClickHouse has \(count) rows of this writer from there on, sequences "
+                    + "\(least) to \(most), and they are not simply the next ones; restore the right checkpoint, or see with "
+                    + "`spool-loader audit` what is missing")
+        }
+        wanted.position = next
+        wanted.rowsLoaded += count
+        try saveIfChanged()
+        log.warning(
+            "ClickHouse has rows \(least) to \(most), of which the checkpoint does not know: it is new, or an old copy; going on behind them")
     }
 
     /// A batch in flight that cannot be read again: what ClickHouse has of it decides.
     private func askForGone(_ inflight: InflightBatch) {
-        status = .working
-        let sequence = TableSchema.sequenceColumn
-        server.query(
-            """
-            SELECT count(), uniqExact(\(sequence)) FROM \(quotedIdentifier(table)) \
-            WHERE \(TableSchema.writerColumn) = \(quotedString(store.checkpoint.writer)) \
-            AND \(sequence) >= \(inflight.firstSequence) AND \(sequence) < \(inflight.endSequence) FORMAT TSV
-            """
-        ) { [self] answer in
-            let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
-            guard let found = numbers(inLine: body), found.count == 2 else {
-                return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
-            }
-            do {
-                try settle(inflight, present: found[0], distinct: found[1])
-            } catch {
-                retry("\(error)", now: now)
-            }
+        ask(questions.count(of: inflight)) { [self] body, now in
+            guard let found = numbers(inLine: body), found.count == 2 else { return pause(for: noCount(body), now: now) }
+            try settle(inflight, present: found[0], distinct: found[1])
         }
     }
 
@@ -230,263 +515,207 @@ final class TableLoader {
         switch GoneBatch(inflight, present: present, distinct: distinct, isDeclared: isDeclared) {
         case .loaded:
             log.notice("\(rows): ClickHouse has them")
-            try advance(to: after) { $0.rowsLoaded += inflight.rows }
-        case .absent:
-            log.notice("\(rows): ClickHouse has none of them")
-            try advance(to: before) { _ in }
+            wanted.position = after
+            wanted.rowsLoaded += inflight.rows
+        case .absent: log.notice("\(rows): ClickHouse has none of them")
         case .stop(let why): return stop("\(table): \(why)")
         }
-        batchFinished()
-        succeeded()
+        gone.removeFirst()
     }
 
-    /// Reads and checks a batch and makes it the work.
-    ///
-    /// - Returns: false if its first chunk was damaged and is quarantined now.
-    private func begin(_ batch: Batch) throws -> Bool {
-        let (body, sound, error) = try planner.read(batch)
-        if let error, sound == 0 {
-            try quarantine(tail.damage(of: batch.chunks[0], in: batch.segment, error))
-            return false
-        }
-        let usable = sound == batch.chunks.count ? batch : Batch(segment: batch.segment, chunks: Array(batch.chunks[..<sound]))
-        let bytes = Array(body[..<Int(usable.to - usable.from)])
-        work = Work(
-            machine: BatchMachine(rows: usable.rows), batch: usable, body: bytes,
-            checksum: bytes.withUnsafeBytes { crc32c($0) })
-        return true
-    }
+    // MARK: Requests
 
-    private func quarantine(_ damage: TailItem.Damage) throws {
-        let rows = damage.rows.isEmpty ? "no rows" : "rows \(damage.rows.lowerBound) to \(damage.rows.upperBound - 1)"
-        log.error("quarantined \(rows): \(table)/\(damage.segment) at \(damage.offset): \(damage.reason)")
-        try store.quarantine(
-            damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes, reason: damage.reason)
-        try advance(to: damage.then) { $0.rowsQuarantined += UInt64(damage.rows.count) }
-    }
-
-    private func advance(to next: TailPosition, _ change: (inout Checkpoint) -> Void) throws(IOFailure) {
-        var checkpoint = store.checkpoint
-        checkpoint.segmentNumber = next.segmentNumber
-        checkpoint.offset = next.offset
-        checkpoint.next = next.next
-        checkpoint.inflight = nil
-        change(&checkpoint)
-        try store.save(checkpoint)
-        position = next
-    }
-
-    // MARK: The target
-
-    private func askTarget() {
-        status = .working
-        server.query(TargetTable.query(table)) { [self] answer in
+    /// Asks a question on whose answer the whole lane waits.
+    private func ask(_ sql: String, then take: @escaping ([UInt8], Int64) throws -> Void) {
+        isAsking = true
+        server.query(sql) { [self] answer in
+            isAsking = false
             let now = Clock.monotonic()
             guard case .ok(let body) = answer else { return failed(answer, now: now) }
-            guard let found = TargetTable(answer: body) else {
-                return retry("table \(table) is not in ClickHouse; run `spool-loader migrate apply`", now: now)
-            }
-            if let columns = work?.batch.segment.reader.header.columns, let complaint = found.complaint(about: columns) {
-                return retry(complaint, now: now)
-            }
-            if !found.deduplicates {
-                logOnce(
-                    .warning, "ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
-            }
-            target = found
-            succeeded()
-        }
-    }
-
-    /// A checkpoint that was lost, or replaced by an old copy, must not double what was loaded since: if ClickHouse has the next
-    /// rows without a gap, loading goes on behind them. Asked once after each start.
-    private func askForMoreRows() {
-        guard let first = work?.batch.firstSequence else { return }
-        status = .working
-        let sequence = TableSchema.sequenceColumn
-        server.query(
-            """
-            SELECT count(), uniqExact(\(sequence)), min(\(sequence)), max(\(sequence)) FROM \(quotedIdentifier(table)) \
-            WHERE \(TableSchema.writerColumn) = \(quotedString(store.checkpoint.writer)) AND \(sequence) >= \(first) FORMAT TSV
-            """
-        ) { [self] answer in
-            let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
-            guard let found = numbers(inLine: body), found.count == 4 else {
-                return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
-            }
-            mayHaveMoreThere = false
-            succeeded()
-            if found[0] > 0 { adopt(count: found[0], distinct: found[1], least: found[2], most: found[3], first: first) }
-        }
-    }
-
-    private func adopt(count: UInt64, distinct: UInt64, least: UInt64, most: UInt64, first: UInt64) {
-        do {
-            guard count == distinct, least == first, most >= least, most < .max, most - least == count - 1,
-                let next = try tail.position(of: most + 1, from: position)
-            else {
-                return stop(
-                    "the checkpoint says that sequence \(first) is next, but ClickHouse has \(count) rows of this writer from there on, sequences "
-                        + "\(least) to \(most), and they are not simply the next ones; restore the right checkpoint, or see with "
-                        + "`spool-loader audit` what is missing")
-            }
-            work = nil
-            try advance(to: next) { $0.rowsLoaded += count }
-            log.warning(
-                "ClickHouse has rows \(least) to \(most), of which the checkpoint does not know: it is new, or an old copy; going on behind them"
-            )
-        } catch {
-            stop("\(error)")
-        }
-    }
-
-    // MARK: The batch
-
-    private func act(now: Int64) throws {
-        guard let work else { return }
-        switch work.machine.action() {
-        case .send(let attempt): try send(work, attempt: attempt, now: now)
-        case .count: count(work)
-        case .compare: compare(work)
-        case .finish(let loaded, let expired): try finish(work, loaded: loaded, expired: expired)
-        case .stop(let why): stop(why)
-        }
-    }
-
-    private func send(_ work: Work, attempt: Int, now: Int64) throws {
-        let inflight = work.batch.inflight(checksum: work.checksum, attempt: attempt)
-        if store.checkpoint.inflight != inflight {
-            // Durable before the first byte leaves: after a crash the same range is asked for, never cut differently.
-            var checkpoint = store.checkpoint
-            checkpoint.segmentNumber = work.batch.segment.name.number
-            checkpoint.offset = work.batch.from
-            checkpoint.inflight = inflight
-            try store.save(checkpoint)
-        }
-        self.work?.machine.sendBegins()
-        status = .working
-        lastSend = now
-        server.insert(
-            BytesBody(work.body), table: table, columns: work.batch.segment.reader.header.columns,
-            token: inflight.token(writer: store.checkpoint.writer, table: table)
-        ) { [self] answer in
-            switch answer {
-            case .ok:
-                self.work?.machine.sendSucceeded()
-                succeeded()
-            case .unreachable:
-                self.work?.machine.sendNeverLeft()
-                failed(answer, now: Clock.monotonic())
-            case .exception, .doubt:
-                self.work?.machine.sendDoubtful()
-                failed(answer, now: Clock.monotonic())
-            }
-        }
-    }
-
-    /// The rows of the batch in ClickHouse, by who wrote them and their numbers; the event time lets it skip partitions.
-    private func range(_ work: Work) -> String {
-        let header = work.batch.segment.reader.header
-        let time = quotedIdentifier(header.columns[header.eventTimeColumn].name)
-        return """
-            FROM \(quotedIdentifier(table)) WHERE \(TableSchema.writerColumn) = \(quotedString(header.writer)) \
-            AND \(TableSchema.sequenceColumn) >= \(work.batch.firstSequence) AND \(TableSchema.sequenceColumn) < \(work.batch.endSequence) \
-            AND \(time) >= fromUnixTimestamp64Nano(\(work.batch.minEventTime), 'UTC') AND \(time) <= fromUnixTimestamp64Nano(\(work.batch.maxEventTime), 'UTC')
-            """
-    }
-
-    private func count(_ work: Work) {
-        status = .working
-        server.query("SELECT count(), uniqExact(\(TableSchema.sequenceColumn)) \(range(work)) FORMAT TSV") { [self] answer in
-            let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
-            guard let numbers = numbers(inLine: body), numbers.count == 2 else {
-                return retry("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", now: now)
-            }
-            log.info(
-                "asked for rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1): \(numbers[0]) of \(work.batch.rows) are there"
-            )
-            self.work?.machine.counted(present: numbers[0], distinct: numbers[1], isWhollyExpired: isWhollyExpired(work))
-            succeeded()
-        }
-    }
-
-    private func isWhollyExpired(_ work: Work) -> Bool {
-        target?.engine.retention.map { work.batch.maxEventTime <= $0.expired(at: Clock.now()) } ?? false
-    }
-
-    private func compare(_ work: Work) {
-        status = .working
-        server.query("SELECT \(TableSchema.sequenceColumn) \(range(work)) FORMAT RowBinary") { [self] answer in
-            let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
-            let present = Set(sequences(body))
+            wake()
             do {
-                let expiry = target?.engine.retention?.expired(at: Clock.now()) ?? .min
-                var missing: UInt64 = 0
-                var expired: UInt64 = 0
-                for chunk in work.batch.chunks {
-                    let block = try work.batch.segment.reader.block(of: chunk)
-                    let times = block.columns[work.batch.segment.reader.header.eventTimeColumn]
-                    for row in 0..<block.rows where !present.contains(chunk.header.firstSequence + UInt64(row)) {
-                        missing += 1
-                        if times.integer(row) <= Int128(expiry) { expired += 1 }
-                    }
-                }
-                self.work?.machine.compared(missing: missing, expired: expired)
-                succeeded()
+                try take(body, now)
             } catch {
                 stop("\(error)")
             }
         }
     }
 
-    private func finish(_ work: Work, loaded: UInt64, expired: UInt64) throws {
-        if expired > 0 {
-            log.warning(
-                "\(expired) of rows \(work.batch.firstSequence) to \(work.batch.endSequence - 1) are older than the table's TTL: expired")
+    private func send(_ flight: Flight, now: Int64) {
+        flight.machine.sendBegins()
+        flight.isWorking = true
+        pace.sent(at: now)
+        server.insert(
+            flight.body, table: table, columns: flight.batch.segment.reader.header.columns,
+            token: flight.inflight.token(writer: wanted.writer, table: table)
+        ) { [self] answer in
+            flight.isWorking = false
+            let now = Clock.monotonic()
+            switch answer {
+            case .ok:
+                flight.machine.sendSucceeded()
+                wake()
+            case .unreachable:
+                flight.machine.sendNeverLeft()
+                failed(answer, now: now)
+            case .doubt:
+                flight.lastUnanswered = now
+                flight.machine.sendDoubtful()
+                failed(answer, now: now)
+            case .exception:
+                switch answer.reaction {
+                case .poison, .payloadSuspect, .splitPartitions:
+                    flight.refusal = answer
+                    flight.machine.sendRefused()
+                    logOnce(.warning, "\(flight.rowsText) are refused: \(answer.problem)")
+                    wake()
+                default:
+                    flight.machine.sendDoubtful()
+                    failed(answer, now: now)
+                }
+            }
         }
-        try advance(to: work.batch.end) {
-            $0.rowsLoaded += loaded
-            $0.rowsExpired += expired
+    }
+
+    private func count(_ flight: Flight) {
+        flight.isWorking = true
+        server.query(questions.count(of: flight.batch)) { [self] answer in
+            flight.isWorking = false
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard let numbers = numbers(inLine: body), numbers.count == 2 else { return pause(for: noCount(body), now: now) }
+            log.info("asked for \(flight.rowsText): \(numbers[0]) of \(flight.batch.rows) are there")
+            let isWhollyExpired = target?.engine.retention.map { flight.batch.maxEventTime <= $0.expired(at: Clock.now()) } ?? false
+            flight.machine.counted(present: numbers[0], distinct: numbers[1], isWhollyExpired: isWhollyExpired)
+            wake()
         }
-        self.work = nil
-        batchFinished()
-        status = .ready
+    }
+
+    private func compare(_ flight: Flight) {
+        flight.isWorking = true
+        server.query(questions.sequences(of: flight.batch)) { [self] answer in
+            flight.isWorking = false
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            do {
+                let found = try PartlyThere(
+                    flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
+                if found.missing > found.expired, mayBePartly {
+                    try again(flight, cutAt: found.cuts)
+                } else {
+                    flight.machine.compared(missing: found.missing, expired: found.expired)
+                }
+                wake()
+            } catch {
+                stop("\(error)")
+            }
+        }
+    }
+
+    /// Whether a part of a batch can be there without anything being wrong: where rows may have been loaded in other batches than these, or
+    /// where ClickHouse cuts a batch by partitions that are not ours.
+    private var mayBePartly: Bool { scope.asksFirst || hasOtherPartitions }
+
+    // MARK: Refused batches
+
+    /// - Returns: whether it is to be sent once more as it is.
+    private func divide(_ flight: Flight, now: Int64) throws -> Bool {
+        if let lastUnanswered = flight.lastUnanswered, now - lastUnanswered < settings.quiet {
+            // An earlier send of the whole may still be running, and would double what its parts bring.
+            flight.machine.sendsAgain()
+            pause(for: flight.refusal?.problem ?? "", now: now)
+            return false
+        }
+        guard let refusal = flight.refusal else { preconditionFailure("a refused batch without a refusal") }
+        if refusal.reaction == .splitPartitions { hasOtherPartitions = true }
+        if refusal.reaction == .payloadSuspect, flight.suspicions == 0 {
+            flight.suspicions += 1
+            // Read once more from the disk; if it is damaged now, the planner finds out.
+            if try reader.check(flight.batch).checksum == flight.checksum {
+                flight.machine.sendsAgain()
+                return true
+            }
+            try again(flight, cutAt: [])
+            return false
+        }
+        if let middle = flight.batch.middle {
+            log.notice("\(flight.rowsText): sent in two parts, from \(middle) on apart")
+            try again(flight, cutAt: [middle])
+            return false
+        }
+        guard refusedRows < settings.quarantineRows else {
+            flight.machine.sendsAgain()
+            pause(
+                for: "ClickHouse refuses row \(flight.batch.firstSequence) too, after \(refusedRows) others that are quarantined "
+                    + "(loader.quarantine_rows): \(refusal.problem); mend the cause, then run `spool-loader requeue`",
+                reaction: .configuration, now: now)
+            return false
+        }
+        try quarantineRow(of: flight, refusal)
+        return false
+    }
+
+    /// Plans the rows of a flight anew.
+    private func again(_ flight: Flight, cutAt sequences: [UInt64]) throws {
+        guard let index = flights.firstIndex(where: { $0 === flight }) else { return }
+        cuts.formUnion(sequences)
+        cuts.insert(flight.batch.endSequence)
+        flights.remove(at: index)
+        if index == flights.count { frontier = flights.last?.batch.end ?? wanted.position }
+    }
+
+    private func quarantineRow(of flight: Flight, _ refusal: ServerAnswer) throws {
+        let batch = flight.batch
+        refusedRows += 1
+        let values = try RowText.json(of: batch)
+        log.error("quarantined row \(batch.firstSequence): ClickHouse refuses it: \(refusal.problem)")
+        try store.quarantine(
+            batch.firstSequence..<batch.endSequence, segment: batch.segment.name, offset: batch.from, bytes: batch.to - batch.from,
+            reason: "refused: \(refusal.problem)", values: values)
+        flight.outcome = .quarantined
     }
 
     // MARK: Outcomes
 
-    /// A request was answered well. Only a finished batch ends the backing off: an insert that is refused for ever would else be tried
-    /// for ever at full speed, since the questions between are answered.
-    private func succeeded() { status = .ready }
+    private func noCount(_ body: [UInt8]) -> String {
+        "an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))"
+    }
 
-    private func batchFinished() {
-        if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
-        failures = 0
-        backoff.reset()
+    private func wake() {
+        if case .stopped = status { return }
+        if pausedUntil == nil { status = .ready }
     }
 
     private func failed(_ answer: ServerAnswer, now: Int64) {
         if case .unreachable = answer { server.useNextServer() }
         // What the table is like may have been the cause, and may change while it is mended.
         target = nil
-        retry("\(server.url): \(answer.problem)", now: now)
+        let reaction = answer.reaction
+        if reaction == .tooManyParts { pace.tooManyParts() }
+        pause(for: "\(server.url): \(answer.problem)", reaction: reaction, atLeast: answer.retryAfter ?? 0, now: now)
     }
 
-    private func retry(_ problem: String, now: Int64) {
+    /// Only a finished batch ends the backing off: an insert that is refused for ever would else be tried for ever at full speed, since the
+    /// questions between are answered.
+    private func pause(for problem: String, reaction: Reaction = .backOff, atLeast: Int64 = 0, now: Int64) {
+        if case .stopped = status { return }
         failures += 1
         lastProblem = problem
-        let wait = backoff.next(random: &random)
-        status = .waiting(until: now + wait)
-        logOnce(.error, "\(problem); tries again, nothing is lost")
+        let isFirst = failures == 1 && (reaction == .retryNow || reaction == .refreshSchema)
+        let until = now + max(atLeast, isFirst ? 0 : backoff.next(random: &random))
+        pausedUntil = max(pausedUntil ?? until, until)
+        status = .waiting(until: pausedUntil ?? until)
+        if reaction == .configuration {
+            logOnce(.critical, "RecorderFailure: \(problem); a person must act; tries again, nothing is lost")
+        } else {
+            logOnce(.error, "\(problem); tries again, nothing is lost")
+        }
     }
 
     private func stop(_ why: String) {
         status = .stopped(why)
         lastProblem = why
-        log.critical("stopped: \(why)")
+        log.critical("RecorderFailure: stopped: \(why)")
     }
 
     private func logOnce(_ level: Logger.Level, _ text: String) {
@@ -494,20 +723,5 @@ final class TableLoader {
         guard text != lastLogged.text || now - lastLogged.at >= Self.repeatLogAfter else { return }
         lastLogged = (text, now)
         log.log(level: level, "\(text)")
-    }
-}
-
-/// The numbers of a TSV answer of exactly one line; nil if anything else stands there, such as an error that came late.
-func numbers(inLine body: [UInt8]) -> [UInt64]? {
-    guard body.last == 0x0A else { return nil }
-    let fields = String(decoding: body.dropLast(), as: UTF8.self).split(separator: "\t", omittingEmptySubsequences: false)
-    let numbers = fields.compactMap { UInt64($0) }
-    return numbers.count == fields.count ? numbers : nil
-}
-
-/// The UInt64 values of a RowBinary answer of one such column.
-func sequences(_ body: [UInt8]) -> [UInt64] {
-    body.withUnsafeBytes { raw in
-        (0..<raw.count / 8).map { UInt64(littleEndian: raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self)) }
     }
 }

@@ -83,7 +83,7 @@ struct TablePruning {
         if candidate.hasTwin { return "another file has its number: the writer removes one of them at its next start" }
         if trailer.endSequence > checkpoint.next { return "rows from \(max(checkpoint.next, trailer.firstSequence)) on are not loaded" }
         if name.number >= checkpoint.segmentNumber { return "the loader stands in it" }
-        if let inflight = checkpoint.inflight, name.number >= inflight.segmentNumber { return "a batch of it is in flight" }
+        if let inflight = checkpoint.inflight.first, name.number >= inflight.segmentNumber { return "a batch of it is in flight" }
         let held = quarantined.intersection(trailer.firstSequence..<trailer.endSequence)
         if !held.isEmpty { return "holds quarantined rows, which are nowhere else: \(held.text(limit: 3))" }
         if trailer.sealed > sealedBefore { return "was sealed at \(rfc3339(trailer.sealed).prefix(19))Z" }

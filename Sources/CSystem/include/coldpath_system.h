@@ -14,6 +14,9 @@ uint32_t cp_crc32c(uint32_t crc, const void *bytes, size_t count);
 // The same without the processor's instruction: what machines without SSE 4.2 run, and the test's oracle.
 uint32_t cp_crc32c_portable(uint32_t crc, const void *bytes, size_t count);
 
+// CRC-32C of two stretches of bytes one behind the other, from that of each; `second_count` bytes has the second.
+uint32_t cp_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_count);
+
 // XXH32 with seed 0, the checksum of LZ4 frames, by libxxhash: five times as fast as the one inside liblz4 1.9.4.
 uint32_t cp_xxh32(const void *bytes, size_t count);
 

@@ -1,0 +1,32 @@
+import SpoolConfig
+import SpoolFormat
+
+/// What of a table is loaded, and on which terms: everything for the live loader, less for `backfill` and `requeue`.
+struct LoadScope {
+    /// Event times, nanoseconds since the Unix epoch.
+    var times: Range<Int64>?
+    var sequences: SequenceSet?
+    /// Where the checkpoints are, if not where the live loader's are.
+    var checkpoints: String?
+    /// Whether rows may be in ClickHouse already, loaded by another: then each batch is asked for first, and only what is missing is sent.
+    var asksFirst = false
+    var limit: RateLimit?
+
+    static let everything = LoadScope()
+}
+
+/// Settings of one table's lane.
+struct LaneSettings {
+    /// Most batches on their way at a time.
+    let inflight: Int
+    /// For so long after a request without an answer its insert may still be running in ClickHouse. Nanoseconds.
+    let quiet: Int64
+    /// Most rows that are quarantined one by one because ClickHouse refuses them, between two starts.
+    let quarantineRows: Int
+
+    init(_ configuration: Configuration) {
+        inflight = configuration.count("loader.inflight")
+        quiet = configuration.duration("loader.timeout")
+        quarantineRows = configuration.count("loader.quarantine_rows")
+    }
+}
