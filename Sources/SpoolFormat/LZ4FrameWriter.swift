@@ -47,7 +47,7 @@ public final class LZ4FrameWriter {
         precondition(output.count >= Self.bound(content.count), "\(output.count) bytes for a frame of \(content.count) bytes of content")
         let source = content.baseAddress.unsafelyUnwrapped
         let target = output.baseAddress.unsafelyUnwrapped
-        putHeader(content.count, target)
+        Self.putHeader(content.count, isIndependent: content.count <= Self.blockBytes, target)
         var written = Self.headerBytes
         // A fresh state for every frame: its bytes must depend on its content alone.
         LZ4_initStream(state, MemoryLayout<LZ4_stream_t>.size)
@@ -64,10 +64,31 @@ public final class LZ4FrameWriter {
         return written + Self.endBytes
     }
 
-    private func putHeader(_ contentBytes: Int, _ target: UnsafeMutableRawPointer) {
-        let isOneBlock = contentBytes <= Self.blockBytes
+    /// Puts `content` into one frame as it is, not compressed: bytes that no version of liblz4 can change.
+    ///
+    /// - Parameter content: at least one byte.
+    /// - Returns: the frame, ``bound(_:)`` bytes.
+    static func store(_ content: UnsafeRawBufferPointer) -> [UInt8] {
+        precondition(content.count > 0, "a frame without content")
+        let size = bound(content.count)
+        return [UInt8](unsafeUninitializedCapacity: size) { room, count in
+            let output = UnsafeMutableRawBufferPointer(room)
+            guard let source = content.baseAddress, let target = output.baseAddress else { return }
+            putHeader(content.count, isIndependent: true, target)
+            var written = headerBytes
+            for offset in stride(from: 0, to: content.count, by: blockBytes) {
+                written += putStored(
+                    UnsafeRawBufferPointer(start: source + offset, count: min(blockBytes, content.count - offset)), target + written)
+            }
+            target.storeBytes(of: UInt32(0), toByteOffset: written, as: UInt32.self)
+            target.storeBytes(of: cp_xxh32(source, content.count).littleEndian, toByteOffset: written + 4, as: UInt32.self)
+            count = written + endBytes
+        }
+    }
+
+    private static func putHeader(_ contentBytes: Int, isIndependent: Bool, _ target: UnsafeMutableRawPointer) {
         target.storeBytes(of: Self.magic.littleEndian, as: UInt32.self)
-        target.storeBytes(of: isOneBlock ? Self.flags | Self.independentBlocks : Self.flags, toByteOffset: 4, as: UInt8.self)
+        target.storeBytes(of: isIndependent ? Self.flags | Self.independentBlocks : Self.flags, toByteOffset: 4, as: UInt8.self)
         target.storeBytes(of: Self.blockDescriptor, toByteOffset: 5, as: UInt8.self)
         target.storeBytes(of: UInt64(contentBytes).littleEndian, toByteOffset: 6, as: UInt64.self)
         // The second byte of the checksum of what lies between the magic number and here.
@@ -84,12 +105,14 @@ public final class LZ4FrameWriter {
             isOnly
             ? LZ4_compress_fast_extState(state, source, room, count, count - 1, 1)
             : LZ4_compress_fast_continue(state, source, room, count, count - 1, 1)
-        guard size > 0 else {
-            target.storeBytes(of: (UInt32(count) | Self.uncompressed).littleEndian, as: UInt32.self)
-            (target + 4).copyMemory(from: source, byteCount: block.count)
-            return 4 + block.count
-        }
+        guard size > 0 else { return Self.putStored(block, target) }
         target.storeBytes(of: UInt32(size).littleEndian, as: UInt32.self)
         return 4 + Int(size)
+    }
+
+    private static func putStored(_ block: UnsafeRawBufferPointer, _ target: UnsafeMutableRawPointer) -> Int {
+        target.storeBytes(of: (UInt32(block.count) | uncompressed).littleEndian, as: UInt32.self)
+        (target + 4).copyMemory(from: block.baseAddress.unsafelyUnwrapped, byteCount: block.count)
+        return 4 + block.count
     }
 }

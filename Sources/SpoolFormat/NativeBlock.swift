@@ -44,8 +44,7 @@ public struct NativeBlock {
                     }
                     columns.append(
                         try NativeColumn(
-                            name: name, type: type, isDictionary: typeText == ColumnType.dictionaryText, rows: Int(rowCount),
-                            bytes: bytes, reader: &reader))
+                            name: name, type: type, typeText: typeText, rows: Int(rowCount), bytes: bytes, reader: &reader))
                 }
                 guard reader.remaining == 0 else { throw .malformed("\(reader.remaining) bytes after the last column") }
                 return (Int(rowCount), columns)
@@ -62,22 +61,26 @@ public struct NativeBlock {
 public struct NativeColumn {
     public let name: String
     public let type: ColumnType
-    private let bytes: [UInt8]
+    /// The type as the block's header writes it.
+    let typeText: String
+    /// The whole block.
+    let bytes: [UInt8]
     /// Offset of the null map or of the array ends.
-    private let marks: Int
+    let marks: Int
     /// Offset of the first value.
-    private let values: Int
+    let values: Int
     /// For strings: where each value begins behind its length, and how long it is.
-    private let strings: [Range<Int>]
+    let strings: [Range<Int>]
 
     init(
-        name: String, type: ColumnType, isDictionary: Bool, rows: Int, bytes: [UInt8], reader: inout ByteReader
+        name: String, type: ColumnType, typeText: String, rows: Int, bytes: [UInt8], reader: inout ByteReader
     ) throws(FormatError) {
         self.name = name
         self.type = type
+        self.typeText = typeText
         self.bytes = bytes
         marks = reader.offset
-        if isDictionary {
+        if typeText == ColumnType.dictionaryText {
             values = reader.offset
             strings = try Self.takeDictionary(name: name, rows: rows, reader: &reader)
             return
@@ -119,6 +122,9 @@ public struct NativeColumn {
         }
         return strings
     }
+
+    /// Whether its texts stand in a dictionary.
+    var isDictionary: Bool { typeText == ColumnType.dictionaryText }
 
     /// The text of each row of a `LowCardinality(String)` column: its keys, and an index for each row.
     private static func takeDictionary(name: String, rows: Int, reader: inout ByteReader) throws(FormatError) -> [Range<Int>] {

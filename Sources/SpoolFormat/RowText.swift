@@ -9,6 +9,13 @@ public enum RowText {
         return text + "}"
     }
 
+    /// The values alone, for a message: one JSON object on one line. Each long text keeps only its beginning.
+    ///
+    /// - Parameter textLimit: characters that a text may have.
+    public static func values(_ block: NativeBlock, row: Int, textLimit: Int = .max) -> String {
+        "{" + block.columns.map { "\(quoted($0.name)):\(json($0, row, textLimit: textLimit))" }.joined(separator: ",") + "}"
+    }
+
     /// One line of comma-separated values (RFC 4180); arrays as JSON, nulls as nothing.
     public static func csv(_ block: NativeBlock, row: Int) -> String {
         block.columns.map { column in
@@ -20,12 +27,14 @@ public enum RowText {
     /// The line of column names.
     public static func csvHeader(_ columns: [WireColumn]) -> String { columns.map { csvField($0.name) }.joined(separator: ",") }
 
-    private static func json(_ column: NativeColumn, _ row: Int) -> String {
+    private static func json(_ column: NativeColumn, _ row: Int, textLimit: Int = .max) -> String {
         if column.isNull(row) { return "null" }
         let values = column.elements(row).map { element in
             // JSON has no word for what is not a number: null, as ClickHouse itself writes it.
             if column.isNotFinite(element) { return "null" }
-            return column.isBareInJSON ? column.text(element) : quoted(column.text(element))
+            let text = column.text(element)
+            if column.isBareInJSON { return text }
+            return quoted(text.utf8.count <= textLimit ? text : text.prefix(textLimit) + "...")
         }
         return column.type.shape == .array ? "[\(values.joined(separator: ","))]" : values[0]
     }

@@ -50,7 +50,8 @@ import Testing
         }
     }
 
-    private func row(_ schema: TableSchema, time: Int64, _ random: inout SeededRandom) -> [Cell] {
+    /// A row of random values.
+    func row(_ schema: TableSchema, time: Int64, _ random: inout SeededRandom) -> [Cell] {
         [.integer(Int128(time))]
             + schema.columns.dropFirst().map { column in
                 switch column.type.shape {
