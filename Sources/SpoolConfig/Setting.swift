@@ -126,7 +126,9 @@ public struct Setting: Sendable {
         Setting("loader.batch_rows", .count(1...1_000_000), "500000", "most rows of one insert"),
         Setting("loader.batch_bytes", .bytes(65_536...256 << 20), "32MiB", "most bytes of one insert, as they lie in the segment"),
         Setting("loader.inflight", .count(1...8), "2", "most inserts of one table on their way at a time"),
-        Setting("loader.quarantine_rows", .count(0...1_000_000), "100", "most rows of a table that are quarantined because ClickHouse refuses them; then a person must act"),
+        Setting(
+            "loader.quarantine_rows", .count(0...1_000_000), "100",
+            "most rows of a table that are quarantined because ClickHouse refuses them; then a person must act"),
         Setting("loader.linger", .duration(0...60 * second), "100ms", "how long an insert waits for more rows"),
         Setting("loader.poll", .duration(1_000_000...60 * second), "200ms", "how often to look where inotify cannot tell"),
         Setting("loader.timeout", .duration(second...3_600 * second), "60s", "longest time for one request"),

@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolIO
 
 /// Rows of one insert: a contiguous range of one segment, one table, one partition.
 ///

@@ -49,7 +49,7 @@ final class BatchReader {
         let chunk = batch.chunks[0]
         do {
             let block = try batch.segment.reader.block(of: chunk)
-            let bytes = try BlockSlice.frame(of: block, columns: batch.segment.reader.header.columns, rows: slice.rows)
+            let bytes = try BlockSlice.frame(of: block, rows: slice.rows)
             return CheckedBatch(body: BytesBody(bytes), checksum: bytes.withUnsafeBytes { crc32c($0) }, sound: 1, error: nil)
         } catch let error as FormatError {
             return CheckedBatch(body: BytesBody([]), checksum: 0, sound: 0, error: error)

@@ -16,7 +16,10 @@ final class CheckpointStore {
         try Directory.create(home)
         lock = try File.openForWriting("\(home)/\(table).lock")
         guard try lock.lock() else {
-            throw CommandFailure("\(home)/\(table).lock: another loader has this checkpoint; one at a time can load a spool", code: 74)
+            let holder = CheckpointHolder(try lock.read(CheckpointHolder.maxBytes, at: 0))
+            throw CommandFailure(
+                "\(home)/\(table).lock: another loader has this checkpoint: \(holder?.text ?? "it does not say which"); "
+                    + "one at a time can load a spool", code: 74)
         }
         let path = "\(home)/\(table).checkpoint"
         quarantinePath = "\(home)/\(table).quarantine"
@@ -24,11 +27,17 @@ final class CheckpointStore {
         checkpoint = try Self.newest(in: file, writer, table) ?? Checkpoint(writer: writer, table: table)
         checkpoint.epoch += 1
         try save(checkpoint)
+        let holder = CheckpointHolder.this(epoch: checkpoint.epoch).encode()
+        try lock.write(holder, at: 0)
+        try lock.truncate(to: UInt64(holder.count))
         try Directory.sync(home)
     }
 
     /// Makes the checkpoint durable, in the slot that does not hold the last one.
-    func save(_ next: Checkpoint) throws(IOFailure) {
+    ///
+    /// - Throws: `IOFailure`; `FencedOff` if another loader has taken the checkpoint in the meantime, as can happen where locks do not reach.
+    func save(_ next: Checkpoint) throws {
+        try checkFence()
         var next = next
         precondition(next.next >= checkpoint.next, "a checkpoint must not go back from \(checkpoint.next) to \(next.next)")
         next.version = checkpoint.version + 1
@@ -37,10 +46,24 @@ final class CheckpointStore {
         checkpoint = next
     }
 
+    /// Shared storage does not always carry locks from one host to another. Who takes a checkpoint raises its epoch; who finds a higher one than
+    /// its own has lost it.
+    private func checkFence() throws {
+        for slot in 0..<UInt64(2) {
+            let bytes = try file.read(Checkpoint.slotBytes, at: slot * UInt64(Checkpoint.slotBytes))
+            guard let found = try? Checkpoint.decode(bytes), found.epoch > checkpoint.epoch else { continue }
+            throw FencedOff(
+                path: file.path, own: checkpoint.epoch, found: found.epoch,
+                holder: (try? lock.read(CheckpointHolder.maxBytes, at: 0)).flatMap(CheckpointHolder.init))
+        }
+    }
+
     /// Notes a range that is passed over. When this returns it is durable.
-    func quarantine(_ range: Range<UInt64>, segment: SegmentName, offset: UInt64, bytes: UInt64, reason: String) throws(IOFailure) {
-        let line =
-            "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason.split(whereSeparator: \.isNewline).joined(separator: " "))\n"
+    func quarantine(_ range: Range<UInt64>, segment: SegmentName, offset: UInt64, bytes: UInt64, reason: String, values: String? = nil)
+        throws(IOFailure)
+    {
+        let reason = reason.split(whereSeparator: \.isNewline).joined(separator: " ") + (values.map { " values \($0)" } ?? "")
+        let line = "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason)\n"
         let list = try File.openForWriting(quarantinePath)
         let size = try list.size()
         // A crash may have left a line without its end.

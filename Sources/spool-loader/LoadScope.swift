@@ -12,7 +12,7 @@ struct LoadScope {
     var asksFirst = false
     var limit: RateLimit?
 
-    static let everything = LoadScope()
+    static var everything: LoadScope { LoadScope() }
 }
 
 /// Settings of one table's lane.

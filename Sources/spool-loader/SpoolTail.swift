@@ -9,6 +9,14 @@ struct TailPosition: Equatable {
     var next: UInt64
 }
 
+extension Checkpoint {
+    /// Up to where every row is dealt with.
+    var position: TailPosition {
+        get { TailPosition(segmentNumber: segmentNumber, offset: offset, next: next) }
+        set { (segmentNumber, offset, next) = (newValue.segmentNumber, newValue.offset, newValue.next) }
+    }
+}
+
 /// What stands at a position of a table.
 enum TailItem {
     case chunk(LocatedChunk, in: OpenSegment)

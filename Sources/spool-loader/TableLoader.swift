@@ -293,7 +293,7 @@ final class TableLoader {
         planner.limits = pace.limits
         while pausedUntil == nil, !isAsking {
             if case .stopped = status { return status }
-            guard flights.count { $0.outcome == nil } < depth, flights.count < Checkpoint.maxInflight else { return .working }
+            guard flights.count(where: { $0.outcome == nil }) < depth, flights.count < Checkpoint.maxInflight else { return .working }
             let rest: Status?
             if let gap = firstGap() {
                 rest = try fill(gap: gap, now: now, &toSend)
@@ -354,7 +354,6 @@ final class TableLoader {
             }
             if let until = pace.earliest(isFull: isFull), now < until { return .waiting(until: until) }
             if let until = scope.limit?.earliest(at: now) { return .waiting(until: until) }
-            heldSince = nil
             if target == nil {
                 askTarget()
                 return .working
@@ -363,6 +362,7 @@ final class TableLoader {
                 if flights.isEmpty { askForMoreRows(from: batch.firstSequence) }
                 return .working
             }
+            heldSince = nil
             return try begin(batch, at: flights.count, follows: flights.last?.batch.endSequence ?? wanted.next, now: now, &toSend)
                 ? nil : .working
         case .skip(let next), .other(.move(let next)):
@@ -388,7 +388,8 @@ final class TableLoader {
             wanted.position = then
             wanted.rowsShed += UInt64(rows.count)
         case .lost(let rows, isShed: false, let then):
-            log.error("rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
+            log.error(
+                "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
             try store.quarantine(
                 rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0,
                 reason: "lost, as the segment's header declares")
@@ -494,7 +495,8 @@ final class TableLoader {
         wanted.rowsLoaded += count
         try saveIfChanged()
         log.warning(
-            "ClickHouse has rows \(least) to \(most), of which the checkpoint does not know: it is new, or an old copy; going on behind them")
+            "ClickHouse has rows \(least) to \(most), of which the checkpoint does not know: it is new, or an old copy; going on behind them"
+        )
     }
 
     /// A batch in flight that cannot be read again: what ClickHouse has of it decides.
@@ -667,12 +669,20 @@ final class TableLoader {
     private func quarantineRow(of flight: Flight, _ refusal: ServerAnswer) throws {
         let batch = flight.batch
         refusedRows += 1
-        let values = try RowText.json(of: batch)
+        let values = try values(of: batch)
         log.error("quarantined row \(batch.firstSequence): ClickHouse refuses it: \(refusal.problem)")
         try store.quarantine(
             batch.firstSequence..<batch.endSequence, segment: batch.segment.name, offset: batch.from, bytes: batch.to - batch.from,
             reason: "refused: \(refusal.problem)", values: values)
         flight.outcome = .quarantined
+    }
+
+    /// A row's values as one line of JSON.
+    private func values(of batch: Batch) throws -> String {
+        let chunk = batch.chunks[0]
+        let block = try batch.segment.reader.block(of: chunk)
+        let row = Int(batch.firstSequence - chunk.header.firstSequence)
+        return RowText.json(block, row: row, table: table)
     }
 
     // MARK: Outcomes

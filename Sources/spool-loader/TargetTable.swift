@@ -53,6 +53,9 @@ struct TargetTable {
             || (engine.settings["non_replicated_deduplication_window"].flatMap(Int.init) ?? 0) > 0
     }
 
+    /// Whether it shows which of two inserts came first: engines that let the last of equal rows win.
+    var isOrderOfInsertsSeen: Bool { engine.engine.contains("Replacing") || engine.engine.contains("Collapsing") }
+
     private static func matches(_ target: String, _ wire: String) -> Bool {
         if target == wire { return true }
         // Another time zone shows the same instant.

@@ -41,6 +41,23 @@ import Testing
         }
     }
 
+    @Test("long stretches, which are summed three at a time, give what the portable way gives, and parts can be put together")
+    func stretches() {
+        var random = SeededRandom(seed: 4)
+        let bytes = (0..<60_000).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+        for _ in 0..<200 {
+            let start = Int.random(in: 0..<20, using: &random)
+            let end = Int.random(in: start..<bytes.count, using: &random)
+            let seed = UInt32(truncatingIfNeeded: random.next())
+            bytes[start..<end].withUnsafeBytes { raw in
+                #expect(cp_crc32c(seed, raw.baseAddress, raw.count) == cp_crc32c_portable(seed, raw.baseAddress, raw.count))
+                let cut = Int.random(in: 0...raw.count, using: &random)
+                let (head, tail) = (UnsafeRawBufferPointer(rebasing: raw[..<cut]), UnsafeRawBufferPointer(rebasing: raw[cut...]))
+                #expect(combineCRC32C(crc32c(head), crc32c(tail), bytes: UInt64(tail.count)) == crc32c(raw), "\(start)..<\(end) at \(cut)")
+            }
+        }
+    }
+
     @Test("a checksum field counts as zeros wherever it stands")
     func hole() {
         let bytes: [UInt8] = (0..<40).map { $0 &* 7 }

@@ -122,9 +122,12 @@ import Testing
         var checkpoint = Checkpoint(writer: "tokyo-1-5f0c9a3e", table: "fills")
         checkpoint.version = 42
         checkpoint.next = 301_442
-        checkpoint.inflight = InflightBatch(
+        let first = InflightBatch(
             firstSequence: 301_442, endSequence: 311_442, segmentNumber: 7, fromOffset: 88_064, toOffset: 412_380,
             partition: -20_776, checksum: 0x5bd1_e995, attempt: 1_780_000_000)
+        var second = first
+        (second.firstSequence, second.endSequence) = (311_442, 311_443)
+        checkpoint.inflight = [first, second]
         let slot = checkpoint.encode()
         #expect(slot.count == Checkpoint.slotBytes)
         #expect(try Checkpoint.decode(slot) == checkpoint)

@@ -1,3 +1,4 @@
+import Glibc
 import SpoolFormat
 import SpoolIO
 import SpoolTesting
@@ -19,7 +20,7 @@ import Testing
     private func save(_ store: CheckpointStore, next: UInt64, inflight: InflightBatch? = nil) throws {
         var checkpoint = store.checkpoint
         checkpoint.next = next
-        checkpoint.inflight = inflight
+        checkpoint.inflight = inflight.map { [$0] } ?? []
         try store.save(checkpoint)
     }
 
@@ -36,14 +37,14 @@ import Testing
 
     private var inflight: InflightBatch {
         InflightBatch(
-            firstSequence: 10, endSequence: 20, segmentNumber: 1, fromOffset: 100, toOffset: 5_000, partition: 20_454,
+            firstSequence: 30, endSequence: 40, segmentNumber: 1, fromOffset: 100, toOffset: 5_000, partition: 20_454,
             checksum: 0x5bd1_e995, attempt: 0)
     }
 
     @Test func aNewCheckpointBeginsAtTheFirstRow() throws {
         #expect(try peek() == nil)
         let checkpoint = try open().checkpoint
-        #expect(checkpoint.next == 1 && checkpoint.segmentNumber == 0 && checkpoint.epoch == 1 && checkpoint.inflight == nil)
+        #expect(checkpoint.next == 1 && checkpoint.segmentNumber == 0 && checkpoint.epoch == 1 && checkpoint.inflight.isEmpty)
         #expect(try peek() == checkpoint)
     }
 
@@ -63,11 +64,59 @@ import Testing
 
     @Test func aSecondHolderIsRefused() throws {
         let store = try open()
-        #expect(
-            complaint { _ = try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
-                == "HOME/w1/fills.lock: another loader has this checkpoint; one at a time can load a spool")
+        let complaint = complaint { _ = try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
+        // Who holds it is said in full, for the person who must end one of the two.
+        #expect(complaint.hasPrefix("HOME/w1/fills.lock: another loader has this checkpoint: process \(getpid()) on "), "\(complaint)")
+        #expect(complaint.hasSuffix("Z; one at a time can load a spool"), "\(complaint)")
         try save(store, next: 5)
         #expect(try peek()?.epoch == 1)
+    }
+
+    @Test func whereLocksDoNotReachTheHigherEpochDecides() throws {
+        let store = try open()
+        try save(store, next: 5)
+        // What a loader on another host does, which does not see our lock.
+        var taken = try #require(try peek())
+        taken.epoch += 1
+        taken.version += 1
+        try File.openForWriting(path).write(taken.encode(), at: (taken.version % 2) * UInt64(Checkpoint.slotBytes))
+        #expect(throws: FencedOff.self) { try save(store, next: 9) }
+        #expect(
+            complaint { try save(store, next: 9) }.hasPrefix(
+                "HOME/w1/fills.checkpoint: another loader has taken this checkpoint (epoch 2, ours is 1): "))
+        #expect(try peek() == taken, "the stale holder has not overwritten it")
+    }
+
+    @Test func aCheckpointOfTheFirstVersionIsReadAndOneOfALaterVersionIsNot() throws {
+        // As the first release wrote it, byte for byte.
+        let text = """
+            coldpath-checkpoint 1
+            version 7
+            epoch 3
+            writer w1
+            table fills
+            next 30
+            segment 1
+            offset 100
+            rows-loaded 29
+            rows-expired 0
+            rows-quarantined 0
+            inflight 30 40 1 100 5000 20454 5bd1e995 0
+
+            """
+        try Directory.create("\(home.path)/w1")
+        func write(_ text: String) throws {
+            let crc = Array(text.utf8).withUnsafeBytes { crc32c($0) }
+            var slot = Array((text + "crc32c \(hex(crc))\n").utf8)
+            slot += [UInt8](repeating: 0x20, count: Checkpoint.slotBytes - slot.count - 1) + [0x0A]
+            try File.openForWriting(path).write(slot, at: UInt64(Checkpoint.slotBytes))
+        }
+        try write(text)
+        let checkpoint = try open().checkpoint
+        #expect(checkpoint.next == 30 && checkpoint.epoch == 4 && checkpoint.inflight == [inflight])
+        try File.openForWriting(path).truncate(to: 0)
+        try write(text.replacing("coldpath-checkpoint 1", with: "coldpath-checkpoint 3"))
+        #expect(complaint { _ = try self.open() }.contains("version 3"))
     }
 
     @Test func lookingDoesNotTakeIt() throws {
@@ -104,7 +153,7 @@ import Testing
         let old = try File.openForReading(path).read(Checkpoint.slotBytes, at: place)
         try #require(old.count == Checkpoint.slotBytes)
         for inflight in [nil, inflight] {
-            after.inflight = inflight
+            after.inflight = inflight.map { [$0] } ?? []
             let new = after.encode()
             var outcomes: Set<UInt64> = []
             // Every byte of the text, and then of the padding some.

@@ -48,7 +48,7 @@ import Testing
         }
         #expect(bench.loader.status == .held)
         let sent = server.inserts.count
-        #expect(bench.checkpoint.next == UInt64(sent * 2 + 1) && bench.checkpoint.inflight == nil && sent < 4)
+        #expect(bench.checkpoint.next == UInt64(sent * 2 + 1) && bench.checkpoint.inflight.isEmpty && sent < 4)
         #expect(bench.run() && server.holdsOnce(1..<9))
     }
 

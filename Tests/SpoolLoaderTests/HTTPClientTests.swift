@@ -53,7 +53,8 @@ import Testing
         defer { server.stop() }
         let http = HTTPClient()
         var isDone = false
-        http.start(HTTPRequest(url: server.url, headers: [], body: BytesBody([1]), timeout: 20_000_000_000, maxAnswerBytes: 100)) { _ in isDone = true
+        http.start(HTTPRequest(url: server.url, headers: [], body: BytesBody([1]), timeout: 20_000_000_000, maxAnswerBytes: 100)) { _ in
+            isDone = true
         }
         while !hasCome.load(ordering: .sequentiallyConsistent) { http.wait(milliseconds: 1) }
         mayAnswer.store(true, ordering: .sequentiallyConsistent)

@@ -44,7 +44,12 @@ import Testing
         }
         var next: UInt64 = 0
         for _ in 0..<25 {
-            let bench = try LoaderBench(spool, server, ["loader.batch_rows": "\(Int.random(in: 1...9, using: &random))"])
+            let bench = try LoaderBench(
+                spool, server,
+                [
+                    "loader.batch_rows": "\(Int.random(in: 1...9, using: &random))",
+                    "loader.inflight": "\(Int.random(in: 1...4, using: &random))",
+                ])
             bench.run(steps: Int.random(in: 1...12, using: &random))
             bench.die()
             let now = try bench.savedCheckpoint()?.next ?? 0

@@ -24,7 +24,7 @@ import Testing
         var checkpoint = Checkpoint(writer: TestSpool.writer, table: TestSpool.table)
         checkpoint.next = next
         checkpoint.segmentNumber = segment
-        checkpoint.inflight = inflight
+        checkpoint.inflight = inflight.map { [$0] } ?? []
         return checkpoint
     }
 

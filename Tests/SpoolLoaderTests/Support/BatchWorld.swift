@@ -56,7 +56,7 @@ struct BatchWorld: Hashable {
         switch machine.action() {
         case .send: events.append(.send)
         case .count: events.append(.count)
-        case .compare, .finish, .stop: break
+        case .compare, .divide, .finish, .stop: break
         }
         guard faultsLeft > 0 else { return events }
         events += [.serverRestarts] + Array(Set(running)).sorted().map { .serverRestartsInTheHole($0) }
@@ -70,7 +70,7 @@ struct BatchWorld: Hashable {
         case .count: events += [.countFails, .loaderRestarts]
         // Before the checkpoint that passes the batch is synced.
         case .finish: events += [.loaderRestarts]
-        case .compare, .stop: break
+        case .compare, .divide, .stop: break
         }
         return events
     }

@@ -21,7 +21,7 @@ extension ClickHouse {
     {
         var answer: ServerAnswer?
         let columns = columns.map { WireColumn(name: $0, type: "Float64") }
-        insert(body, table: table, columns: columns, token: token) { answer = $0 }
+        insert(BytesBody(body), table: table, columns: columns, token: token) { answer = $0 }
         while true {
             if let answer { return answer }
             http.wait(milliseconds: 100)

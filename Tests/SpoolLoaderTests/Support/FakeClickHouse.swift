@@ -15,6 +15,10 @@ final class FakeClickHouse: Sendable {
         var isThere = true
         /// Event times at or before this do not stay.
         var expiry = Int64.min
+        /// Rows that violate a constraint.
+        var refused: Set<UInt64> = []
+        /// Partitions that one insert may touch, of `rowsOfPartition` rows each; 0 for any number.
+        var maxPartitions: UInt64 = 0
     }
 
     struct Insert: Sendable {
@@ -108,6 +112,13 @@ final class FakeClickHouse: Sendable {
         watch(insert)
         let fate = fates.withLock { $0.isEmpty ? .loads : $0.removeFirst() }
         table.withLock { $0.inserts.append(insert) }
+        if table.withLock({ table in insert.sequences.contains { table.refused.contains($0) } }) {
+            return .exception(469, "Constraint `c` for table t is violated (VIOLATED_CONSTRAINT)")
+        }
+        let most = table.withLock { $0.maxPartitions }
+        if most > 0, UInt64(insert.sequences.count) > most {
+            return .exception(252, "Too many partitions for single INSERT block (more than \(most)) (TOO_MANY_PARTS)")
+        }
         switch fate {
         case .broken: return .close
         case .exception(let code): return .exception(code, "as the test wants it")
@@ -127,28 +138,44 @@ final class FakeClickHouse: Sendable {
         }
     }
 
-    /// Reads the chunks of the body as a server would the frames; nil if they are not exactly that.
+    /// Reads the frames of the body as a server would, stepping over skippable ones; nil if they are not exactly that.
     private func read(_ request: RawServer.Request) -> (Insert, times: [UInt64: Int64])? {
         var offset = 0
-        var range: Range<UInt64>?
+        var sequences: [UInt64] = []
         var partitions: Set<Int32> = []
         var times: [UInt64: Int64] = [:]
         while offset < request.body.count {
-            let rest = Array(request.body[offset...])
-            guard let (header, size) = try? rest.withUnsafeBytes({ try ChunkHeader.decode($0) }), rest.count >= size + header.dataBytes,
-                let block = try? rest[size..<size + header.dataBytes].withUnsafeBytes({
-                    try NativeBlock(LZ4Frame.decompress($0, contentBytes: header.blockBytes), columns: TestSpool.schema().wireColumns)
-                })
-            else { return nil }
-            for row in 0..<block.rows {
-                times[header.firstSequence + UInt64(row)] = Int64(truncatingIfNeeded: block.columns[0].integer(row))
+            var rest = Array(request.body[offset...])
+            if let (header, size) = try? rest.withUnsafeBytes({ try ChunkHeader.decode($0) }) {
+                guard rest.count >= size + header.dataBytes else { return nil }
+                partitions.insert(header.partition)
+                offset += size + header.dataBytes
+                rest = Array(rest[size..<size + header.dataBytes])
+            } else {
+                // A slice: one frame, and nothing behind it.
+                offset = request.body.count
             }
-            partitions.insert(header.partition)
-            range = (range?.lowerBound ?? header.firstSequence)..<header.endSequence
-            offset += size + header.dataBytes
+            guard let block = rest.withUnsafeBytes({ decode($0) }), let column = block.column(TableSchema.sequenceColumn) else {
+                return nil
+            }
+            for row in 0..<block.rows {
+                let sequence = UInt64(column.integer(row))
+                sequences.append(sequence)
+                times[sequence] = Int64(truncatingIfNeeded: block.columns[0].integer(row))
+            }
         }
-        guard let range, let token = request.parameters["insert_deduplication_token"] else { return nil }
-        return (Insert(token: token, sequences: range, partitions: partitions, bytes: request.body), times)
+        guard let first = sequences.first, let last = sequences.last, sequences == Array(first...last),
+            let token = request.parameters["insert_deduplication_token"]
+        else { return nil }
+        return (Insert(token: token, sequences: first..<last + 1, partitions: partitions, bytes: request.body), times)
+    }
+
+    private func decode(_ frame: UnsafeRawBufferPointer) -> NativeBlock? {
+        // The content's size stands behind magic and two bytes of flags.
+        guard frame.count > 14 else { return nil }
+        let size = UInt64(littleEndian: frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self))
+        guard size < 1 << 30 else { return nil }
+        return try? NativeBlock(LZ4Frame.decompress(frame, contentBytes: Int(size)), columns: TestSpool.schema().wireColumns)
     }
 
     private func number(after text: String, in sql: String) -> UInt64? {

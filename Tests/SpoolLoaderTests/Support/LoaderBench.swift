@@ -34,6 +34,7 @@ final class LoaderBench {
         settings = try configuration(
             [
                 "spool": spool.path, "loader.checkpoints": spool.checkpoints, "loader.url": server.url, "loader.linger": "0ms",
+                "loader.inflight": "1",
                 "loader.backoff": "1ms", "loader.backoff_max": "5ms", "loader.timeout": "2s",
             ].merging(more) { $1 })
         let (settings, http) = (settings, http)

@@ -42,11 +42,10 @@ struct TailWalk {
 
     /// As the loader does it: the data is checked before it is sent.
     private mutating func take(_ chunk: LocatedChunk, _ segment: OpenSegment, _ tail: SpoolTail) throws {
-        let planner = BatchPlanner(tail: tail, limits: BatchLimits(rows: 1_000_000, bytes: 1 << 30))
-        let (body, sound, error) = try planner.read(Batch(segment: segment, chunks: [chunk]))
-        if let error, sound == 0 { return pass(tail.damage(of: chunk, in: segment, error)) }
+        let checked = try BatchReader().check(Batch(segment: segment, chunks: [chunk]))
+        if let error = checked.error { return pass(tail.damage(of: chunk, in: segment, error)) }
         lines.append("rows \(chunk.header.firstSequence) to \(chunk.header.endSequence - 1)")
-        chunks[chunk.header.firstSequence] = body
+        chunks[chunk.header.firstSequence] = try segment.reader.file.read(Int(chunk.end - chunk.offset), at: chunk.offset)
         position = TailPosition(segmentNumber: segment.name.number, offset: chunk.end, next: chunk.header.endSequence)
     }
 
