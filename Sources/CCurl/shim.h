@@ -1,6 +1,9 @@
 // libcurl. Swift cannot call C variadic functions, so each argument kind of curl_easy_setopt,
 // curl_easy_getinfo and curl_multi_setopt gets a typed inline of one line.
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 typedef size_t (*cp_curl_sink)(char *bytes, size_t size, size_t count, void *context);
 
@@ -24,3 +27,16 @@ static inline CURLcode cp_curl_get_pointer(CURL *handle, CURLINFO info, void **v
 }
 // The finished transfer of a message: a union that Swift would import by its first field only.
 static inline CURLcode cp_curl_message_result(const CURLMsg *message) { return message->data.result; }
+
+// Few unsent bytes in the kernel: those given to libcurl are then nearly those that have left, so that a connection that moves slowly
+// can be told from one that does not. Unix sockets refuse the option, and do without.
+static inline int cp_limit_unsent(void *bytes, curl_socket_t socket, curlsocktype purpose) {
+    (void)purpose;
+    unsigned value = (unsigned)(size_t)bytes;
+    setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
+    return CURL_SOCKOPT_OK;
+}
+static inline CURLcode cp_curl_limit_unsent(CURL *handle, unsigned bytes) {
+    CURLcode code = curl_easy_setopt(handle, CURLOPT_SOCKOPTDATA, (void *)(size_t)bytes);
+    return code != CURLE_OK ? code : curl_easy_setopt(handle, CURLOPT_SOCKOPTFUNCTION, cp_limit_unsent);
+}

@@ -28,12 +28,15 @@ public struct Configuration: Sendable {
     }
 
     private var values: [String: (text: String, origin: Origin)] = [:]
+    /// Where systemd puts what a unit's `LoadCredential=` names.
+    public let credentialsDirectory: String?
 
     /// - Parameters:
     ///   - file: path of the TOML file; nil for none.
-    ///   - environment: the process's environment; only names that begin with `COLDPATH_` are looked at.
+    ///   - environment: the process's environment; only names that begin with `COLDPATH_` are looked at, and `CREDENTIALS_DIRECTORY`.
     ///   - flags: values by setting key.
     public init(file: String?, environment: [String: String], flags: [String: String] = [:]) throws(ConfigFailure) {
+        credentialsDirectory = environment["CREDENTIALS_DIRECTORY"]
         for setting in Setting.all {
             if let fallback = setting.fallback { values[setting.key] = (fallback, .fallback) }
         }
@@ -53,9 +56,11 @@ public struct Configuration: Sendable {
     /// All values with where they come from, for people.
     public var listing: [(key: String, value: String, origin: Origin, meaning: String)] {
         let ordered = Setting.all.map { ($0.key, $0.meaning) }
+        let secrets = Set(Setting.all.filter { if case .secret = $0.kind { true } else { false } }.map(\.key))
         let tables = values.keys.filter { $0.hasPrefix("tables.") }.sorted().map { ($0, "for this table only") }
         return (ordered + tables).map { key, meaning in
-            (key, values[key]?.text ?? "", values[key]?.origin ?? .fallback, meaning)
+            let text = values[key]?.text ?? ""
+            return (key, secrets.contains(key) && !text.isEmpty ? "(not shown)" : text, values[key]?.origin ?? .fallback, meaning)
         }
     }
 
@@ -65,6 +70,8 @@ public struct Configuration: Sendable {
     }
 
     public func text(_ key: String) -> String? { values[key]?.text }
+    /// Where the value comes from; nil if there is none.
+    public func origin(_ key: String) -> Origin? { values[key]?.origin }
     /// The value for a table: its own, or that of all tables.
     public func text(_ key: String, table: String) -> String { value(key, table).text }
     public func required(_ key: String) -> String { value(key).text }
@@ -95,7 +102,14 @@ public struct Configuration: Sendable {
     private mutating func set(_ setting: Setting, _ text: String, _ origin: Origin, key: String? = nil) throws(ConfigFailure) {
         let key = key ?? setting.key
         if let complaint = setting.complaint(about: text) {
-            throw ConfigFailure(description: "\(origin): \(key) is \"\(text)\"; expected \(complaint)")
+            throw ConfigFailure(
+                description: setting.isDiscreet
+                    ? "\(origin): \(key): \(complaint)" : "\(origin): \(key) is \"\(text)\"; expected \(complaint)")
+        }
+        if case .secret = setting.kind, case .file = origin {
+            throw ConfigFailure(
+                description: "\(origin): \(key) does not belong into a file that others read; use \(key)_file or \(setting.environmentName)"
+            )
         }
         values[key] = (text, origin)
     }

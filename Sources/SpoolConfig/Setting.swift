@@ -13,6 +13,12 @@ public struct Setting: Sendable {
         /// Texts, separated by commas outside of the file.
         case list
         case choice([String])
+        /// Addresses of ClickHouse, ``ServerAddress``, separated by commas outside of the file.
+        case servers
+        /// What ``ProxySetting`` reads.
+        case proxy
+        /// Taken from the environment only, and never shown.
+        case secret
         /// `auto`, or what ``SyncPolicy`` reads.
         case syncPolicy
         /// A share in percent, from 1 to 100.
@@ -33,6 +39,14 @@ public struct Setting: Sendable {
         self.meaning = meaning
     }
 
+    /// Whether a value may hold what nobody must see, so that complaints do not repeat it.
+    var isDiscreet: Bool {
+        switch kind {
+        case .servers, .proxy, .secret: true
+        default: false
+        }
+    }
+
     public var environmentName: String {
         "COLDPATH_" + key.uppercased().map { $0 == "." ? "_" : $0 }.map(String.init).joined()
     }
@@ -40,7 +54,13 @@ public struct Setting: Sendable {
     /// What is wrong with a value; nil if nothing.
     func complaint(about text: String) -> String? {
         switch kind {
-        case .text, .list: return nil
+        case .text, .list, .secret: return nil
+        case .servers:
+            if let complaint = ServerAddress.secrecyComplaint(about: text) { return complaint }
+            let addresses = text.split(separator: ",").map { String($0.filter { $0 != " " }) }
+            if addresses.isEmpty { return "there is no address; expected \(ServerAddress.expected)" }
+            return addresses.compactMap { ServerAddress.complaint(about: $0) }.first
+        case .proxy: return ProxySetting.complaint(about: text)
         case .path: return text.isEmpty ? "a path, not an empty text" : nil
         case .syncPolicy:
             return text == "auto" || SyncPolicy(text) != nil ? nil : "\"auto\", \"each chunk\", \"every 250ms\" (1ms to 60s) or \"none\""
@@ -119,10 +139,24 @@ public struct Setting: Sendable {
             "audit rows are never given up; market rows are thinned and dropped under pressure. auto: market for market_data and metrics_timeseries"
         ),
         Setting("loader.checkpoints", .path, "/var/lib/coldpath/checkpoints", "directory of the checkpoints"),
-        Setting("loader.url", .list, "http://127.0.0.1:8123", "ClickHouse's HTTP addresses; the next one is tried when one fails"),
+        Setting(
+            "loader.url", .servers, "http://127.0.0.1:8123",
+            "ClickHouse's addresses (http://, https://, unix:///PATH), the preferred one first; several must be replicas, or ways to one server"
+        ),
         Setting("loader.database", .text, "default", "database of the tables"),
         Setting("loader.user", .text, "default", "user at ClickHouse"),
-        Setting("loader.password_file", .path, nil, "file whose first line is the password"),
+        Setting(
+            "loader.password_file", .path, nil, "file whose first line is the password; by default systemd's credential clickhouse-password"
+        ),
+        Setting("loader.password", .secret, nil, "the password, from the environment only"),
+        Setting("loader.ca_file", .path, nil, "certificates (PEM) of the authorities that are trusted, instead of the system's"),
+        Setting("loader.client_certificate", .path, nil, "certificate (PEM) that the loader shows to the server"),
+        Setting("loader.client_key", .path, nil, "its private key (PEM, not encrypted); by default in the same file"),
+        Setting("loader.tls_min_version", .choice(["1.2", "1.3"]), "1.2", "oldest version of TLS that is spoken"),
+        Setting("loader.proxy", .proxy, "none", "none, environment (http_proxy and its like), or a proxy's address"),
+        Setting(
+            "loader.settle", .duration(100_000_000...3_600 * second), "5s",
+            "how long a preferred server that failed must answer well before it is used again"),
         Setting("loader.batch_rows", .count(1...1_000_000), "500000", "most rows of one insert"),
         Setting("loader.batch_bytes", .bytes(65_536...256 << 20), "32MiB", "most bytes of one insert, as they lie in the segment"),
         Setting("loader.inflight", .count(1...8), "2", "most inserts of one table on their way at a time"),
@@ -131,7 +165,8 @@ public struct Setting: Sendable {
             "most rows of a table that are quarantined because ClickHouse refuses them; then a person must act"),
         Setting("loader.linger", .duration(0...60 * second), "100ms", "how long an insert waits for more rows"),
         Setting("loader.poll", .duration(1_000_000...60 * second), "200ms", "how often to look where inotify cannot tell"),
-        Setting("loader.timeout", .duration(second...3_600 * second), "60s", "longest time for one request"),
+        Setting(
+            "loader.timeout", .duration(second...3_600 * second), "60s", "longest time in which no byte of a request or its answer moves"),
         Setting("loader.backoff", .duration(1_000_000...60 * second), "200ms", "first wait after a failure; doubles, with jitter"),
         Setting("loader.keep", .duration(0...3_650 * 86_400 * second), "24h", "how long prune keeps a segment after it was sealed"),
         Setting("loader.backoff_max", .duration(1_000_000...3_600 * second), "30s", "longest wait after failures"),

@@ -1,3 +1,4 @@
+import Logging
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
@@ -11,52 +12,128 @@ final class ClickHouse {
     private static let maxQueryAnswer = 256 << 20
     private static let maxInsertAnswer = 64 << 10
 
+    private static let pingTimeout: Int64 = 2_000_000_000
+
     let http: HTTPClient
     let database: String
-    private let urls: [String]
-    private let user: String
-    private let password: String?
+    private let servers: [ServerAddress]
+    private let credentials: Credentials
     private let timeout: Int64
-    private var current = 0
+    private let log: Logger
+    private var endpoints: Endpoints
+    /// While an answer is handed out: who gave it.
+    private var answering: Int?
+    private var hasWarnedOfSharing = false
 
-    init(configuration: Configuration, http: HTTPClient) throws {
+    /// - Throws: if a file that the configuration names cannot be used, or the credentials cannot be sent.
+    init(configuration: Configuration, http: HTTPClient, log: Logger = Logger(label: "") { _ in SwiftLogNoOpLogHandler() }) throws {
         self.http = http
+        self.log = log
         database = configuration.required("loader.database")
-        user = configuration.required("loader.user")
         timeout = configuration.duration("loader.timeout")
-        urls = configuration.list("loader.url").map { $0.hasSuffix("/") ? String($0.dropLast()) : $0 }
-        for url in urls where !url.hasPrefix("http://") && !url.hasPrefix("https://") || url.contains("?") {
-            throw ConfigFailure(description: "loader.url is \"\(url)\"; expected http://HOST:PORT or https://HOST:PORT")
-        }
-        guard !urls.isEmpty else { throw ConfigFailure(description: "loader.url names no server") }
-        if let path = configuration.text("loader.password_file") {
-            guard let text = try TextFile.read(path) else {
-                throw ConfigFailure(description: "loader.password_file: there is no file \(path)")
-            }
-            password = String(text.prefix { !$0.isNewline })
-        } else {
-            password = nil
+        servers = configuration.servers
+        credentials = try Credentials(configuration)
+        endpoints = Endpoints(
+            names: servers.map(\.description), settle: configuration.duration("loader.settle"), now: Clock.monotonic())
+        http.transport = try Transport(configuration)
+        for warning in try configuration.checkConnection() { log.warning("\(warning)") }
+    }
+
+    /// The server in use; while an answer is handed out, the one that gave it.
+    var url: String { endpoints.name(of: answering ?? endpoints.current) }
+
+    /// Asks servers that are preferred over the one in use whether they answer again. To be called now and then; free of cost while the
+    /// first server is in use.
+    func tend(now: Int64) {
+        for index in endpoints.pingsDue(at: now) { ping(index) }
+        say(endpoints.settled(at: now))
+    }
+
+    /// When ``tend(now:)`` has something to do; nil if it has not.
+    var nextTending: Int64? { endpoints.nextLook }
+
+    /// Several servers must share their rows, or the rows would be spread and the loader would ask the wrong one.
+    ///
+    /// - Returns: what to warn of, the first time that there is something; nil else.
+    func sharingWarning(engine: String) -> String? {
+        let isShared = engine.hasPrefix("Replicated") || engine.hasPrefix("Shared") || engine == "Distributed"
+        guard servers.count > 1, !isShared, !hasWarnedOfSharing else { return nil }
+        hasWarnedOfSharing = true
+        return
+            "loader.url names \(servers.count) servers, and the table's engine is \(engine), which no other server shares; unless they are ways "
+            + "to one and the same server, rows will be spread over them, and doubled: name one server only"
+    }
+
+    private func ping(_ index: Int) {
+        let server = servers[index]
+        let request = HTTPRequest(
+            url: server.base + "/ping", headers: [], body: nil, timeout: min(timeout, Self.pingTimeout), maxAnswerBytes: 1_024,
+            socketPath: server.socketPath)
+        http.start(request) { [weak self] result in
+            guard let self else { return }
+            var isGood = false
+            if case .answered(200, _, let body) = result { isGood = body.starts(with: Array("Ok.".utf8)) }
+            endpoints.pinged(index, isGood: isGood, at: Clock.monotonic())
         }
     }
 
-    var url: String { urls[current] }
+    /// Hands out an answer, and takes note of what it says about its server.
+    private func finish(_ result: HTTPResult, of index: Int, _ answer: ServerAnswer, _ done: (ServerAnswer) -> Void) {
+        if answer.isRefusedUser { takeNewPassword() }
+        answering = index
+        done(answer)
+        answering = nil
+        let now = Clock.monotonic()
+        if let why = ServerFault.text(of: result, answer) {
+            say(endpoints.failed(index, why: why, at: now))
+        } else if case .answered = result {
+            say(endpoints.succeeded(index, at: now))
+        }
+    }
 
-    /// Takes the next server, after this one could not be reached.
-    func useNextServer() { current = (current + 1) % urls.count }
+    /// A password that was changed on disk is taken as soon as the old one is refused.
+    private func takeNewPassword() {
+        do throws(ConfigFailure) {
+            if try credentials.reread() {
+                log.notice("ClickHouse refused the password; the file has another one now, which is used from here on")
+            }
+        } catch {
+            log.error("ClickHouse refused the password, and no other is there: \(error)")
+        }
+    }
+
+    private func say(_ notice: Endpoints.Notice?) {
+        switch notice {
+        case nil: break
+        case .answersAgain(let name)?: log.notice("\(Endpoints.Notice.answersAgain(name))")
+        case .moved?, .noneAnswers?: log.warning("\(notice.map(String.init(describing:)) ?? "")")
+        }
+    }
 
     /// A query whose answer is text or bytes.
     func query(_ sql: String, done: @escaping (ServerAnswer) -> Void) {
-        http.start(request(["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) {
-            done(ServerAnswer($0))
+        let index = endpoints.current
+        http.start(request(index, ["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) {
+            [self] result in
+            finish(result, of: index, ServerAnswer(result), done)
         }
     }
 
-    /// The same, waiting for the answer; for commands.
+    /// The same, waiting for the answer; for commands. Servers that cannot be reached are passed over, each once.
     func query(_ sql: String) throws(CommandFailure) -> [UInt8] {
-        let request = request(["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)
-        let answer = ServerAnswer(http.perform(request))
-        guard case .ok(let body) = answer else { throw CommandFailure("ClickHouse at \(url): \(answer.problem)", code: 74) }
-        return body
+        var tried = 0
+        while true {
+            let url = url
+            var answer: ServerAnswer?
+            query(sql) { answer = $0 }
+            while answer == nil { http.wait(milliseconds: 1_000) }
+            tried += 1
+            switch answer {
+            case .ok(let body)?: return body
+            case .unreachable? where tried < servers.count: continue
+            default: throw CommandFailure("ClickHouse at \(url): \(answer?.problem ?? "")", code: 74)
+            }
+        }
     }
 
     /// Inserts LZ4-framed Native blocks as they lie in a segment.
@@ -79,24 +156,29 @@ final class ClickHouse {
             "min_insert_block_size_bytes": "\(Self.squashBytes)",
             "max_insert_block_size": "\(Self.squashRows)",
         ]
+        let index = endpoints.current
         let request = request(
-            parameters, headers: ["Content-Encoding: lz4", "Content-Type: application/octet-stream"], body: body, Self.maxInsertAnswer)
-        http.start(request) { result in
-            let answer = ServerAnswer(result)
+            index, parameters, headers: ["Content-Encoding: lz4", "Content-Type: application/octet-stream"], body: body,
+            Self.maxInsertAnswer)
+        http.start(request) { [self] result in
+            var answer = ServerAnswer(result)
             // An insert has nothing to say: any text is an error that came after the status line.
             if case .ok(let text) = answer, !text.isEmpty {
-                return done(.doubt("an answer where there should be none: \(String(decoding: text.prefix(200), as: UTF8.self))"))
+                answer = .doubt("an answer where there should be none: \(String(decoding: text.prefix(200), as: UTF8.self))")
             }
-            done(answer)
+            finish(result, of: index, answer, done)
         }
     }
 
-    private func request(_ parameters: [String: String], headers: [String], body: any RequestBody, _ maxAnswer: Int) -> HTTPRequest {
+    private func request(_ index: Int, _ parameters: [String: String], headers: [String], body: any RequestBody, _ maxAnswer: Int)
+        -> HTTPRequest
+    {
         let query = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\(percentEncoded($0.value))" }.joined(separator: "&")
         // Headers, not the URL: URLs end up in logs.
-        var all = headers + ["X-ClickHouse-User: \(user)"]
-        if let password { all.append("X-ClickHouse-Key: \(password)") }
-        return HTTPRequest(url: "\(url)/?\(query)", headers: all, body: body, timeout: timeout, maxAnswerBytes: maxAnswer)
+        return HTTPRequest(
+            url: "\(servers[index].base)/?\(query)", headers: headers + credentials.headers, body: body, timeout: timeout,
+            maxAnswerBytes: maxAnswer,
+            socketPath: servers[index].socketPath)
     }
 }
 

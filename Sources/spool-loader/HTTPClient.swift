@@ -1,16 +1,19 @@
 import CCurl
 import Glibc
+import SpoolIO
 
-/// One HTTP request: always a POST, since ClickHouse takes a GET as read-only.
+/// One HTTP request: a POST, since ClickHouse takes a GET as read-only; a GET only without a body.
 struct HTTPRequest {
     var url: String
     /// `Name: value` each.
     var headers: [String]
-    var body: any RequestBody
-    /// Nanoseconds for the whole exchange.
+    var body: (any RequestBody)?
+    /// Longest time in which no byte moves, nanoseconds; see ``Movement``.
     var timeout: Int64
     /// Most bytes of an answer that are kept.
     var maxAnswerBytes: Int
+    /// Path of the unix socket to connect to, whatever host the URL names.
+    var socketPath: String?
 }
 
 /// What became of a request.
@@ -21,15 +24,64 @@ enum HTTPResult {
     case unreachable(String)
     /// The connection broke, timed out or answered nonsense: the server may have done anything.
     case broken(String)
+    /// Broken off from this side, for a reason that the server has no part in. It may have done anything.
+    case abandoned(String)
+}
+
+/// Tells a request that moves slowly from one that stands still. Pure.
+///
+/// A request is given up when no byte of its body or of its answer has moved for the timeout, which is also what the server has for its answer once it
+/// has the whole body. A large batch over a slow line is not cut off: each kilobyte that has moved earns time, at a rate that only a peer
+/// that trickles on purpose falls short of.
+struct Movement {
+    /// Bytes a second below which a request, on the whole, does not count as moving.
+    static let leastRate: Int64 = 4_096
+
+    let timeout: Int64
+    let began: Int64
+    private(set) var moved: Int64 = 0
+    private var last: Int64
+
+    init(timeout: Int64, now: Int64) {
+        self.timeout = timeout
+        began = now
+        last = now
+    }
+
+    mutating func move(_ bytes: Int, at now: Int64) {
+        guard bytes > 0 else { return }
+        moved += Int64(bytes)
+        last = now
+    }
+
+    /// When it is given up unless something moves.
+    var deadline: Int64 {
+        let earned = (moved / Self.leastRate).multipliedReportingOverflow(by: 1_000_000_000)
+        let whole = began.addingReportingOverflow(timeout).partialValue.addingReportingOverflow(earned.partialValue)
+        return min(last + timeout, earned.overflow || whole.overflow ? .max : whole.partialValue)
+    }
+
+    func problem(at now: Int64) -> String? {
+        guard now >= deadline else { return nil }
+        let limit = "\(Double(timeout / 100_000_000) / 10) s"
+        return now >= last + timeout
+            ? "timed out: nothing was sent or received for \(limit) (loader.timeout)"
+            : "timed out: fewer than \(Self.leastRate) bytes a second moved, for more than \(limit) (loader.timeout)"
+    }
 }
 
 /// libcurl's multi interface on one thread: many requests at once, connections kept alive.
 final class HTTPClient {
     private let multi: UnsafeMutableRawPointer
     private var transfers: [UnsafeMutableRawPointer: Transfer] = [:]
+    /// How connections are made from now on.
+    var transport = Transport()
     private static let connectTimeoutMilliseconds = 5_000
     /// ClickHouse closes idle connections after 3 seconds (before 2022) or 10: older ones are not used again.
     private static let maxIdleSeconds = 2
+    /// What libcurl asks of a body at a time, and so what it gives to one send.
+    private static let uploadBufferBytes = 256 << 10
+    private static let maxUnsentBytes: UInt32 = 512 << 10
 
     init() {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))
@@ -55,8 +107,11 @@ final class HTTPClient {
         let context = Unmanaged.passUnretained(transfer).toOpaque()
         request.url.withCString { _ = cp_curl_set_pointer(handle, CURLOPT_URL, $0) }
         "http,https".withCString { _ = cp_curl_set_pointer(handle, CURLOPT_PROTOCOLS_STR, $0) }
-        _ = cp_curl_set_long(handle, CURLOPT_POST, 1)
-        _ = cp_curl_set_size(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.count))
+        if let body = request.body {
+            _ = cp_curl_set_long(handle, CURLOPT_POST, 1)
+            _ = cp_curl_set_size(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count))
+            _ = cp_curl_set_long(handle, CURLOPT_UPLOAD_BUFFERSIZE, Self.uploadBufferBytes)
+        }
         // A read function without a seek function: where a kept-alive connection dies under a request, libcurl would otherwise
         // send the body again by itself, and one "success" could be the second of two sends.
         _ = cp_curl_set_pointer(handle, CURLOPT_READDATA, context)
@@ -64,12 +119,16 @@ final class HTTPClient {
             guard let room, let context else { return Int(CURL_READFUNC_ABORT) }
             return Unmanaged<Transfer>.fromOpaque(context).takeUnretainedValue().give(room, size * count)
         }
+        // One request a connection at a time. HTTP/2 would let libcurl repeat requests in ways of its own.
+        _ = cp_curl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
+        transport.apply(to: handle, socketPath: request.socketPath)
+        _ = cp_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, transfer.errorText)
+        _ = cp_curl_limit_unsent(handle, Self.maxUnsentBytes)
         _ = cp_curl_set_long(handle, CURLOPT_MAXAGE_CONN, Self.maxIdleSeconds)
         _ = cp_curl_set_pointer(handle, CURLOPT_HTTPHEADER, transfer.headers)
         // A signal for a timeout would hit whatever thread comes first.
         _ = cp_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
         _ = cp_curl_set_long(handle, CURLOPT_CONNECTTIMEOUT_MS, Self.connectTimeoutMilliseconds)
-        _ = cp_curl_set_long(handle, CURLOPT_TIMEOUT_MS, Int(max(1, request.timeout / 1_000_000)))
         _ = cp_curl_set_long(handle, CURLOPT_TCP_KEEPALIVE, 1)
         _ = cp_curl_set_pointer(handle, CURLOPT_WRITEDATA, context)
         _ = cp_curl_set_sink(handle, CURLOPT_WRITEFUNCTION) { bytes, size, count, context in
@@ -89,11 +148,12 @@ final class HTTPClient {
         var running: Int32 = 0
         curl_multi_perform(multi, &running)
         // What became of it may call for the next request at once: then only a look at the descriptors, no sleep.
-        let milliseconds = finishDone() ? 0 : milliseconds
+        let milliseconds = finishDone() ? 0 : min(milliseconds, millisecondsToDeadline())
         var extra = descriptors.map { curl_waitfd(fd: $0, events: Int16(CURL_WAIT_POLLIN), revents: 0) }
         curl_multi_poll(multi, &extra, UInt32(extra.count), milliseconds, nil)
         curl_multi_perform(multi, &running)
         finishDone()
+        endOverdue()
     }
 
     /// Runs one request to its end.
@@ -106,6 +166,24 @@ final class HTTPClient {
         }
     }
 
+    private func millisecondsToDeadline() -> Int32 {
+        guard let deadline = transfers.values.map(\.movement.deadline).min() else { return .max }
+        return Int32(clamping: max(0, deadline - Clock.monotonic()) / 1_000_000 + 1)
+    }
+
+    /// Gives up what does not move any more.
+    private func endOverdue() {
+        let now = Clock.monotonic()
+        let overdue = transfers.compactMap { handle, transfer in transfer.movement.problem(at: now).map { (handle, $0) } }
+        for (handle, problem) in overdue { end(handle, .broken(problem)) }
+    }
+
+    private func end(_ handle: UnsafeMutableRawPointer, _ result: HTTPResult) {
+        curl_multi_remove_handle(multi, handle)
+        curl_easy_cleanup(handle)
+        transfers.removeValue(forKey: handle)?.done(result)
+    }
+
     /// - Returns: whether a transfer ended.
     @discardableResult
     private func finishDone() -> Bool {
@@ -114,10 +192,7 @@ final class HTTPClient {
         while let message = curl_multi_info_read(multi, &left) {
             guard message.pointee.msg == CURLMSG_DONE, let handle = message.pointee.easy_handle else { continue }
             let code = cp_curl_message_result(message)
-            let result = outcome(of: handle, code)
-            curl_multi_remove_handle(multi, handle)
-            curl_easy_cleanup(handle)
-            transfers.removeValue(forKey: handle)?.done(result)
+            end(handle, outcome(of: handle, code))
             hasEnded = true
         }
         return hasEnded
@@ -131,28 +206,41 @@ final class HTTPClient {
             guard transfer.isWhole || status != 200 else { return .broken("an answer whose end cannot be told") }
             return .answered(status: status, headers: transfer.answerHeaders, body: transfer.answer)
         }
-        let text = String(cString: curl_easy_strerror(code))
+        var verified = 0
+        _ = cp_curl_get_long(handle, CURLINFO_SSL_VERIFYRESULT, &verified)
+        let text = ConnectionProblem(code: code, detail: transfer.detail, verified: verified).description
         switch code {
         // The code alone proves nothing: when a kept-alive connection dies under a request that the server has taken, libcurl
         // connects anew, and reports the failure of that; and it calls an answer that is no HTTP an unsupported protocol.
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_URL_MALFORMAT,
-            CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION:
+            CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE,
+            CURLE_SSL_CERTPROBLEM, CURLE_PROXY, CURLE_OPERATION_TIMEDOUT:
             return transfer.isUntouched ? .unreachable(text) : .broken(text)
         default:
-            if let problem = transfer.bodyProblem { return .broken(problem) }
-            return .broken(
-                transfer.isOverlong ? "an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers" : text)
+            // A proxy that refuses to connect: the server never heard of it.
+            var connectStatus = 0
+            _ = cp_curl_get_long(handle, CURLINFO_HTTP_CONNECTCODE, &connectStatus)
+            if transfer.isUntouched, connectStatus >= 300 { return .unreachable(text) }
+            if let problem = transfer.bodyProblem { return .abandoned(problem) }
+            if transfer.isOverlong {
+                return .broken("an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers")
+            }
+            return .broken(text)
         }
     }
 }
 
 /// What a running request owns: its body must not move while libcurl sends it.
 private final class Transfer {
-    private let body: any RequestBody
+    private let body: (any RequestBody)?
     private var sent = 0
+    private(set) var movement: Movement
+    /// Where libcurl writes what exactly failed.
+    let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
     let headers: UnsafeMutablePointer<curl_slist>?
     let done: (HTTPResult) -> Void
     let maxAnswerBytes: Int
+    var detail: String { String(cString: errorText) }
     private(set) var answer: [UInt8] = []
     private(set) var answerHeaders: [String: String] = [:]
     private(set) var isOverlong = false
@@ -178,17 +266,23 @@ private final class Transfer {
         for header in request.headers + ["Expect:"] { list = curl_slist_append(list, header) }
         headers = list
         maxAnswerBytes = request.maxAnswerBytes
+        movement = Movement(timeout: request.timeout, now: Clock.monotonic())
+        errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         self.done = done
     }
 
-    deinit { curl_slist_free_all(headers) }
+    deinit {
+        curl_slist_free_all(headers)
+        errorText.deallocate()
+    }
 
     /// Hands out the next bytes of the body.
     func give(_ room: UnsafeMutablePointer<CChar>, _ count: Int) -> Int {
-        guard sent < body.count else { return 0 }
+        guard let body, sent < body.count else { return 0 }
         do {
             let bytes = try body.read(into: UnsafeMutableRawBufferPointer(start: room, count: count), at: sent)
             sent += bytes
+            movement.move(bytes, at: Clock.monotonic())
             return bytes
         } catch {
             bodyProblem = "the request's body could not be read: \(error)"
@@ -202,6 +296,7 @@ private final class Transfer {
             return 0
         }
         answer.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: count))
+        movement.move(count, at: Clock.monotonic())
         return count
     }
 

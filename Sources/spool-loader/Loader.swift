@@ -34,7 +34,7 @@ final class Loader {
         self.log = log
         only = Set(tables)
         spool = try Self.openSpool(configuration.required("spool"), waiting: !once, log)
-        server = try ClickHouse(configuration: configuration, http: http)
+        server = try ClickHouse(configuration: configuration, http: http, log: log)
         poll = configuration.duration("loader.poll")
         batchRows = configuration.count("loader.batch_rows")
         stopDescriptor = cp_stop_signals()
@@ -67,6 +67,7 @@ final class Loader {
                 lastLook = now
                 if !once { try adoptTables() }
             }
+            server.tend(now: now)
             step(now)
             if once, let status = finalStatus() { return status }
             report(now)
@@ -112,7 +113,7 @@ final class Loader {
 
     private func waitMilliseconds() -> Int32 {
         let now = Clock.monotonic()
-        var wait = poll
+        var wait = min(poll, server.nextTending.map { $0 - now } ?? poll)
         for loader in loaders {
             switch loader.status {
             case .waiting(let until): wait = min(wait, until - now)

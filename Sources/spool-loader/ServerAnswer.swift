@@ -12,7 +12,7 @@ enum ServerAnswer {
     init(_ result: HTTPResult) {
         switch result {
         case .unreachable(let why): self = .unreachable(why)
-        case .broken(let why): self = .doubt(why)
+        case .broken(let why), .abandoned(let why): self = .doubt(why)
         case .answered(let status, let headers, let body):
             let text = String(decoding: body.prefix(2_000), as: UTF8.self)
             if let code = headers["x-clickhouse-exception-code"] {

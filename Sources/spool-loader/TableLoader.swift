@@ -463,6 +463,7 @@ final class TableLoader {
                 return pause(
                     for: "table \(table) is not in ClickHouse; run `spool-loader migrate apply`", reaction: .configuration, now: now)
             }
+            if let warning = server.sharingWarning(engine: found.engine.engine) { log.warning("\(warning)") }
             if !found.deduplicates {
                 logOnce(
                     .warning, "ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
@@ -515,6 +516,10 @@ final class TableLoader {
         if case .lost(let rows, _, _) = try tail.item(at: before) { isDeclared = rows.upperBound >= inflight.endSequence }
         let rows = "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight and are not in the spool any more"
         switch GoneBatch(inflight, present: present, distinct: distinct, isDeclared: isDeclared) {
+        case .loaded where wanted.next < inflight.firstSequence && !isDeclared:
+            return stop(
+                "\(table): rows \(wanted.next) to \(inflight.firstSequence - 1) are not loaded, and the segment behind them is not in the spool any "
+                    + "more; `spool-loader audit` names those that are missing")
         case .loaded:
             log.notice("\(rows): ClickHouse has them")
             wanted.position = after
@@ -697,7 +702,6 @@ final class TableLoader {
     }
 
     private func failed(_ answer: ServerAnswer, now: Int64) {
-        if case .unreachable = answer { server.useNextServer() }
         // What the table is like may have been the cause, and may change while it is mended.
         target = nil
         let reaction = answer.reaction

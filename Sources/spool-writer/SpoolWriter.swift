@@ -118,6 +118,7 @@ extension SpoolWriter {
                 for setting in configuration.listing {
                     print("\(setting.key) = \"\(setting.value)\"    # \(setting.origin): \(setting.meaning)")
                 }
+                for warning in try configuration.checkConnection() { printToStandardError("spool-writer: \(warning)") }
                 let tables = try SchemaDirectory.tables(configuration.required("schemas"))
                 for table in tables {
                     print(

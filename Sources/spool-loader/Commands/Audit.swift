@@ -1,4 +1,5 @@
 import ArgumentParser
+import SpoolConfig
 import SpoolFormat
 import SpoolIO
 
@@ -47,7 +48,7 @@ extension SpoolLoader {
                 for name in table where !known.contains(name) {
                     throw CommandFailure("the spool \(spool.path) has no table \(name); it has \(known.joined(separator: ", "))", code: 64)
                 }
-                let clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient())
+                let clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient(), log: makeLogger("spool-loader"))
                 var results: [TableAudit.Result] = []
                 for name in known where table.isEmpty || table.contains(name) {
                     let audit = TableAudit(

@@ -22,7 +22,7 @@ extension SpoolLoader {
                     let directory = configuration.required("schemas")
                     // Parsed first: nothing is sent of a set of files that the writer would not take.
                     let tables = try SchemaDirectory.tables(directory)
-                    let clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient())
+                    let clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient(), log: makeLogger("spool-loader"))
                     for file in try SchemaDirectory.files(directory) {
                         do throws(CommandFailure) {
                             _ = try clickHouse.query(statement(file.text))
