@@ -59,21 +59,6 @@ extension SpoolLoader {
     }
 }
 
-/// A time on the command line, nanoseconds since the Unix epoch.
-struct EventTime: ExpressibleByArgument {
-    let time: Int64
-
-    init?(argument: String) {
-        if let nanoseconds = Int64(argument) {
-            time = nanoseconds
-            return
-        }
-        let text = argument.count == 10 ? argument + "T00:00:00Z" : argument
-        guard let time = TimestampText.parse(text) else { return nil }
-        self.time = time
-    }
-}
-
 /// Prints the rows of segments that lie in the ranges.
 private struct RowPrinter {
     let sequences: ClosedRange<UInt64>
