@@ -15,7 +15,7 @@ struct BatchPlanner {
     let tail: SpoolTail
     var limits: BatchLimits
     /// Which rows are wanted, by event time and by sequence; nil for all.
-    var times: Range<Int64>?
+    var times: TimeRange?
     var selection: SequenceSet?
 
     /// The next batch from the position, which may be within a chunk.
@@ -71,7 +71,7 @@ struct BatchPlanner {
 
     /// The first run of wanted rows from a sequence on; nil if the chunk has none.
     private func wanted(of header: ChunkHeader, from sequence: UInt64, until: UInt64?) -> Range<UInt64>? {
-        if let times, header.maxEventTime < times.lowerBound || header.minEventTime >= times.upperBound { return nil }
+        if let times, times.share(of: header) == .none { return nil }
         let first = max(sequence, header.firstSequence)
         let end = min(header.endSequence, until ?? .max)
         guard first < end else { return nil }
@@ -80,8 +80,7 @@ struct BatchPlanner {
     }
 
     private func isWhole(_ wanted: Range<UInt64>, _ header: ChunkHeader) -> Bool {
-        let isInTime = times.map { header.minEventTime >= $0.lowerBound && header.maxEventTime < $0.upperBound } ?? true
-        return isInTime && wanted == header.firstSequence..<header.endSequence
+        (times?.share(of: header) ?? .all) == .all && wanted == header.firstSequence..<header.endSequence
     }
 
     /// Some rows of a chunk as a batch; nil if none of them is in the range of event times.
@@ -127,10 +126,8 @@ struct BatchPlanner {
             throw cannotRead(inflight, "it has no chunk")
         }
         let wanted = inflight.firstSequence..<inflight.endSequence
-        let isInTime = times.map { times in
-            chunks.allSatisfy { $0.header.minEventTime >= times.lowerBound && $0.header.maxEventTime < times.upperBound }
-        }
-        if wanted == first..<end, isInTime ?? true { return Batch(segment: segment, chunks: chunks) }
+        let isInTime = chunks.allSatisfy { (times?.share(of: $0.header) ?? .all) == .all }
+        if wanted == first..<end, isInTime { return Batch(segment: segment, chunks: chunks) }
         guard chunks.count == 1, first <= wanted.lowerBound, wanted.upperBound <= end,
             let batch = try sliced(chunks[0], in: segment, to: wanted)
         else { throw cannotRead(inflight, "there it begins at sequence \(first) and ends at sequence \(end)") }

@@ -3,16 +3,23 @@ import SpoolFormat
 
 /// What of a table is loaded, and on which terms: everything for the live loader, less for `backfill` and `requeue`.
 struct LoadScope {
-    /// Event times, nanoseconds since the Unix epoch.
-    var times: Range<Int64>?
+    var times: TimeRange?
     var sequences: SequenceSet?
     /// Where the checkpoints are, if not where the live loader's are.
     var checkpoints: String?
     /// Whether rows may be in ClickHouse already, loaded by another: then each batch is asked for first, and only what is missing is sent.
     var asksFirst = false
-    var limit: RateLimit?
+    /// Shared by all tables.
+    var rate: SharedRate?
 
     static var everything: LoadScope { LoadScope() }
+}
+
+/// One rate for several tables.
+final class SharedRate {
+    var limit: RateLimit
+
+    init(_ limit: RateLimit) { self.limit = limit }
 }
 
 /// Settings of one table's lane.

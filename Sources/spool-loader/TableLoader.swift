@@ -290,7 +290,7 @@ final class TableLoader {
     ///
     /// - Returns: what the lane does when no request ends.
     private func refill(now: Int64, mayBegin: Bool, _ toSend: inout [Flight]) throws -> Status {
-        planner.limits = pace.limits
+        planner.limits = scope.rate?.limit.limits(pace.limits) ?? pace.limits
         while pausedUntil == nil, !isAsking {
             if case .stopped = status { return status }
             guard flights.count(where: { $0.outcome == nil }) < depth, flights.count < Checkpoint.maxInflight else { return .working }
@@ -353,7 +353,7 @@ final class TableLoader {
                 return .held
             }
             if let until = pace.earliest(isFull: isFull), now < until { return .waiting(until: until) }
-            if let until = scope.limit?.earliest(at: now) { return .waiting(until: until) }
+            if let wait = scope.rate?.limit.wait(now: now), wait > 0 { return .waiting(until: now + wait) }
             if target == nil {
                 askTarget()
                 return .working
@@ -428,7 +428,7 @@ final class TableLoader {
             batch, checked, asksFirst ? BatchMachine(resuming: batch.rows, attempt: 0) : BatchMachine(rows: batch.rows), follows: follows)
         flights.insert(flight, at: index)
         if index == flights.count - 1 { frontier = batch.end }
-        scope.limit?.take(rows: batch.rows, bytes: batch.to - batch.from, at: now)
+        scope.rate?.limit.take(rows: batch.rows, bytes: batch.to - batch.from, now: now)
         if asksFirst { count(flight) } else { toSend.append(flight) }
         return true
     }
