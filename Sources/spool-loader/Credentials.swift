@@ -20,6 +20,9 @@ final class Credentials {
     /// Request headers: URLs end up in logs.
     var headers: [String] { ["X-ClickHouse-User: \(user)"] + (password.map { ["X-ClickHouse-Key: \($0)"] } ?? []) }
 
+    /// What no log may show, though a server may send it back.
+    var secrets: [String] { password.map { [$0] } ?? [] }
+
     /// Looks whether the password's file has another one by now.
     ///
     /// - Returns: whether it has; it is then used from now on.
@@ -48,7 +51,7 @@ enum ServerFault {
     ///   password at every server would only lock the user out at all of them.
     static func text(of result: HTTPResult, _ answer: ServerAnswer) -> String? {
         switch result {
-        case .unreachable(let why), .broken(let why): return why
+        case .unreachable(let why, _), .broken(let why, _): return why
         case .abandoned: return nil
         case .answered(let status, _, _):
             if case .exception(let code, _) = answer { return codes.contains(code) ? answer.problem : nil }
@@ -63,7 +66,7 @@ extension ServerAnswer {
     var isRefusedUser: Bool {
         switch self {
         case .exception(let code, _): [192, 193, 194, 516].contains(code)
-        case .doubt(let why): why.hasPrefix("HTTP status 401") || why.hasPrefix("HTTP status 403")
+        case .doubt(_, let outcome, _): outcome == .unauthorized || outcome == .forbidden
         case .ok, .unreachable: false
         }
     }

@@ -21,9 +21,9 @@ enum HTTPResult {
     /// The exchange ended cleanly: the whole answer is here. Header names are in lower case.
     case answered(status: Int, headers: [String: String], body: [UInt8])
     /// No connection came about, and not one byte of the body was handed out: no server has the request.
-    case unreachable(String)
+    case unreachable(String, Outcome)
     /// The connection broke, timed out or answered nonsense: the server may have done anything.
-    case broken(String)
+    case broken(String, Outcome)
     /// Broken off from this side, for a reason that the server has no part in. It may have done anything.
     case abandoned(String)
 }
@@ -101,7 +101,7 @@ final class HTTPClient {
 
     /// Starts a request; `done` is called from ``wait(milliseconds:descriptors:)``.
     func start(_ request: HTTPRequest, done: @escaping (HTTPResult) -> Void) {
-        guard let handle = curl_easy_init() else { return done(.unreachable("curl_easy_init: no memory")) }
+        guard let handle = curl_easy_init() else { return done(.unreachable("curl_easy_init: no memory", .refused)) }
         let transfer = Transfer(request, done)
         transfers[handle] = transfer
         let context = Unmanaged.passUnretained(transfer).toOpaque()
@@ -175,7 +175,7 @@ final class HTTPClient {
     private func endOverdue() {
         let now = Clock.monotonic()
         let overdue = transfers.compactMap { handle, transfer in transfer.movement.problem(at: now).map { (handle, $0) } }
-        for (handle, problem) in overdue { end(handle, .broken(problem)) }
+        for (handle, problem) in overdue { end(handle, .broken(problem, .timeout)) }
     }
 
     private func end(_ handle: UnsafeMutableRawPointer, _ result: HTTPResult) {
@@ -203,29 +203,31 @@ final class HTTPClient {
         if code == CURLE_OK {
             var status = 0
             _ = cp_curl_get_long(handle, CURLINFO_RESPONSE_CODE, &status)
-            guard transfer.isWhole || status != 200 else { return .broken("an answer whose end cannot be told") }
+            guard transfer.isWhole || status != 200 else { return .broken("an answer whose end cannot be told", .noEnd) }
             return .answered(status: status, headers: transfer.answerHeaders, body: transfer.answer)
         }
         var verified = 0
         _ = cp_curl_get_long(handle, CURLINFO_SSL_VERIFYRESULT, &verified)
-        let text = ConnectionProblem(code: code, detail: transfer.detail, verified: verified).description
+        let problem = ConnectionProblem(code: code, detail: transfer.detail, verified: verified)
+        let text = problem.description
+        let cause = Outcome(code, isUntouched: transfer.isUntouched, isAdvised: problem.isAdvised)
         switch code {
         // The code alone proves nothing: when a kept-alive connection dies under a request that the server has taken, libcurl
         // connects anew, and reports the failure of that; and it calls an answer that is no HTTP an unsupported protocol.
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_URL_MALFORMAT,
             CURLE_UNSUPPORTED_PROTOCOL, CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE,
             CURLE_SSL_CERTPROBLEM, CURLE_PROXY, CURLE_OPERATION_TIMEDOUT:
-            return transfer.isUntouched ? .unreachable(text) : .broken(text)
+            return transfer.isUntouched ? .unreachable(text, cause) : .broken(text, cause)
         default:
             // A proxy that refuses to connect: the server never heard of it.
             var connectStatus = 0
             _ = cp_curl_get_long(handle, CURLINFO_HTTP_CONNECTCODE, &connectStatus)
-            if transfer.isUntouched, connectStatus >= 300 { return .unreachable(text) }
+            if transfer.isUntouched, connectStatus >= 300 { return .unreachable(text, Outcome(status: connectStatus)) }
             if let problem = transfer.bodyProblem { return .abandoned(problem) }
             if transfer.isOverlong {
-                return .broken("an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers")
+                return .broken("an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers", .overlong)
             }
-            return .broken(text)
+            return .broken(text, cause)
         }
     }
 }
@@ -319,5 +321,27 @@ private final class Transfer {
                 value[..<(value.lastIndex { !$0.isWhitespace }.map(value.index(after:)) ?? value.startIndex)])
         }
         return count
+    }
+}
+
+extension Outcome {
+    /// The cause of a failure of libcurl.
+    ///
+    /// - Parameter isAdvised: whether it is one that a person can be told how to mend.
+    fileprivate init(_ code: CURLcode, isUntouched: Bool, isAdvised: Bool) {
+        switch code {
+        case CURLE_COULDNT_CONNECT, CURLE_PROXY: self = .refused
+        case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: self = .unresolved
+        case CURLE_URL_MALFORMAT: self = .url
+        case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE: self = .tls
+        case CURLE_SSL_CONNECT_ERROR: self = isAdvised ? .tls : .handshake
+        case CURLE_OPERATION_TIMEDOUT: self = isUntouched ? .refused : .timeout
+        // Of an address it means the scheme, of an answer that it is no HTTP.
+        case CURLE_UNSUPPORTED_PROTOCOL: self = isUntouched ? .url : .noHTTP
+        case CURLE_WEIRD_SERVER_REPLY: self = .noHTTP
+        case CURLE_PARTIAL_FILE: self = .cut
+        // An alert that comes after the handshake, as of a client's certificate under TLS 1.3.
+        default: self = isAdvised ? .tls : .closed
+        }
     }
 }

@@ -55,6 +55,8 @@ struct Transport {
 /// What kept a request from coming through, in a line, with what to do where that can be told.
 struct ConnectionProblem: CustomStringConvertible {
     let description: String
+    /// Whether it says what to do.
+    let isAdvised: Bool
 
     /// - Parameters:
     ///   - detail: what libcurl says exactly; may be empty.
@@ -62,7 +64,9 @@ struct ConnectionProblem: CustomStringConvertible {
     init(code: CURLcode, detail: String, verified: Int) {
         let general = String(cString: curl_easy_strerror(code))
         let text = detail.isEmpty ? general : String(detail.prefix { !$0.isNewline })
-        description = Self.advice(code, text, verified).map { "\(text); \($0)" } ?? text
+        let advice = Self.advice(code, text, verified)
+        isAdvised = advice != nil
+        description = advice.map { "\(text); \($0)" } ?? text
     }
 
     private static func advice(_ code: CURLcode, _ text: String, _ verified: Int) -> String? {

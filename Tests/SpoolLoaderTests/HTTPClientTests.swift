@@ -1,5 +1,6 @@
 import Glibc
 import SpoolIO
+import SpoolTesting
 import Synchronization
 import Testing
 
@@ -17,8 +18,8 @@ import Testing
         #expect(try kind(.ok()) == .ok)
     }
 
-    @Test func anyTextAfterAnInsertIsDoubt() throws {
-        #expect(try kind(.ok("Code: 241. DB::Exception: Memory limit exceeded")) == .doubt)
+    @Test func anyTextAfterAnInsertIsNoSuccess() throws {
+        #expect(try kind(.ok("Code: 241. DB::Exception: Memory limit exceeded")) == .exception(241))
         #expect(try kind(.ok("\n")) == .doubt)
     }
 
@@ -102,6 +103,36 @@ import Testing
     ])
     func anEndlessAnswerIsCutOff(reply: RawServer.Reply) throws {
         #expect(try kind(reply, timeout: "3s") == .doubt)
+    }
+
+    @Test func aFailureSaysWhatExactlyItWasAndWhatToDo() throws {
+        func answer(_ url: String) throws -> ServerAnswer {
+            try ClickHouse(configuration: configuration(["loader.url": url, "loader.timeout": "2s"]), http: HTTPClient()).insert()
+        }
+        let refused = try answer("http://127.0.0.1:1")
+        #expect(refused.reaction == .backOff && !refused.alarms && refused.problem.contains("127.0.0.1 port 1"))
+        let unknown = try answer("http://nowhere.invalid:1")
+        #expect(unknown.reaction == .backOff && unknown.alarms && unknown.problem.contains("nowhere.invalid"))
+        let malformed = try answer("http://127.0.0.1:99999999")
+        #expect(malformed.kind == .unreachable && malformed.reaction == .configuration && malformed.problem.contains("http://HOST:PORT"))
+        let server = RawServer { _ in .raw("SSH-2.0-OpenSSH\r\n") }
+        defer { server.stop() }
+        let noHTTP = try ClickHouse(server).insert()
+        #expect(noHTTP.reaction == .backOff && noHTTP.alarms)
+        let closing = RawServer { _ in .close }
+        defer { closing.stop() }
+        #expect(try ClickHouse(closing).insert().reaction == .retryNow)
+    }
+
+    @Test func aPasswordThatComesBackIsNotShown() throws {
+        let server = RawServer { .answer(500, body: Array("you sent \($0.headers["x-clickhouse-key"] ?? "nothing")".utf8)) }
+        defer { server.stop() }
+        let home = TemporaryDirectory()
+        try Bytes.write(Array("hunter2\n".utf8), to: home.file("password"))
+        let client = try ClickHouse(
+            configuration: configuration(["loader.url": server.url, "loader.password_file": home.file("password")]), http: HTTPClient())
+        #expect(client.insert().problem == "HTTP status 500: you sent ***")
+        #expect(client.answer().problem == "HTTP status 500: you sent ***")
     }
 
     @Test func nobodyAtThePortIsUnreachable() throws {
