@@ -26,6 +26,9 @@ final class Loader {
     private let watcher: Int32
     private var loaders: [TableLoader] = []
     private var watched: Set<String> = []
+    private var standstills: [String: Standstill] = [:]
+    private let reader = BatchReader()
+    private var lastListing = ""
     private var lastReport: (at: Int64, rows: UInt64)
 
     init(configuration: Configuration, tables: [String], once: Bool, log: Logger) throws {
@@ -65,7 +68,7 @@ final class Loader {
             let now = Clock.monotonic()
             if now - lastLook >= poll {
                 lastLook = now
-                if !once { try adoptTables() }
+                if !once { try lookForTables() }
             }
             server.tend(now: now)
             step(now)
@@ -100,13 +103,24 @@ final class Loader {
         }
     }
 
+    /// A spool that cannot be listed for a while, as on a network file system, is no reason to end.
+    private func lookForTables() throws {
+        do {
+            try adoptTables()
+            lastListing = ""
+        } catch let failure as IOFailure {
+            if lastListing != "\(failure)" { log.critical("RecorderFailure: \(failure); tries again, nothing is lost") }
+            lastListing = "\(failure)"
+        }
+    }
+
     private func adoptTables() throws {
         for table in try spool.tables() where only.isEmpty || only.contains(table) {
             if watcher >= 0, !watched.contains(table), cp_watch_add(watcher, spool.directory(of: table)) >= 0 { watched.insert(table) }
             if loaders.contains(where: { $0.table == table }) { continue }
             loaders.append(
                 try TableLoader(
-                    table: table, spool: spool, configuration: configuration, server: server, log: log, once: once))
+                    table: table, spool: spool, configuration: configuration, server: server, log: log, once: once, reader: reader))
         }
         loaders.sort { ($0.tableClass == .audit ? 0 : 1, $0.table) < ($1.tableClass == .audit ? 0 : 1, $1.table) }
     }
@@ -174,7 +188,21 @@ final class Loader {
         return status
     }
 
+    /// A process that lives and answers proves nothing: what counts is that checkpoints move while there is something to load.
+    private func watchForStandstill(_ now: Int64) {
+        for loader in loaders {
+            let state = standstills[loader.table, default: Standstill(next: loader.checkpoint.next, at: now)]
+            let (next, alarm) = state.seen(next: loader.checkpoint.next, outstanding: loader.outstanding, at: now)
+            standstills[loader.table] = next
+            guard let seconds = alarm else { continue }
+            log.critical(
+                "RecorderFailure: \(loader.table) stands still at row \(loader.checkpoint.next) for \(seconds) s, with \(loader.outstanding) rows to load; \(loader.lastProblem.isEmpty ? "no answer yet" : "the last problem: \(loader.lastProblem)")"
+            )
+        }
+    }
+
     private func report(_ now: Int64) {
+        watchForStandstill(now)
         guard !once, now - lastReport.at >= Self.reportEvery else { return }
         let rows = loaders.reduce(0) { $0 + $1.checkpoint.rowsLoaded }
         if rows != lastReport.rows, lastReport.rows > 0 {

@@ -32,4 +32,12 @@ enum Reaction: String, CaseIterable, Sendable {
         case .poison: "looks for the row by halves, quarantines it with its value, loads the rest, raises the alarm"
         }
     }
+
+    /// Whether other rows of the same table could be taken: the answer is about these.
+    var concernsRows: Bool {
+        switch self {
+        case .poison, .payloadSuspect, .splitPartitions: true
+        case .retryNow, .backOff, .tooManyParts, .refreshSchema, .configuration: false
+        }
+    }
 }

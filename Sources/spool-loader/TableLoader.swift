@@ -117,12 +117,15 @@ final class TableLoader {
 
     var checkpoint: Checkpoint { store.checkpoint }
 
+    /// Rows that are durable and not loaded, as far as the last look saw.
+    var outstanding: UInt64 {
+        let end = tail.mark?.durableEnd ?? 0
+        return end > store.checkpoint.next ? end - store.checkpoint.next : 0
+    }
+
     /// How this table counts for the order in which tables are drained.
     var drainState: DrainOrder.TableState {
-        let end = tail.mark?.durableEnd ?? 0
-        return DrainOrder.TableState(
-            tableClass: tableClass, outstanding: end > store.checkpoint.next ? end - store.checkpoint.next : 0,
-            makesProgress: makesProgress)
+        DrainOrder.TableState(tableClass: tableClass, outstanding: outstanding, makesProgress: makesProgress)
     }
 
     private var makesProgress: Bool {
@@ -538,7 +541,7 @@ final class TableLoader {
         server.query(sql) { [self] answer in
             isAsking = false
             let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard case .ok(let body) = answer else { return failed(answer, answer.reactionToQuestion, now: now) }
             wake()
             do {
                 try take(body, now)
@@ -564,22 +567,16 @@ final class TableLoader {
                 wake()
             case .unreachable:
                 flight.machine.sendNeverLeft()
-                failed(answer, now: now)
-            case .doubt:
-                flight.lastUnanswered = now
+                failed(answer, answer.reaction, now: now)
+            case .exception where answer.reaction.concernsRows:
+                flight.refusal = answer
+                flight.machine.sendRefused()
+                logOnce(.warning, "\(flight.rowsText) are refused: \(answer.problem)")
+                wake()
+            case .exception, .doubt:
+                if case .doubt = answer { flight.lastUnanswered = now }
                 flight.machine.sendDoubtful()
-                failed(answer, now: now)
-            case .exception:
-                switch answer.reaction {
-                case .poison, .payloadSuspect, .splitPartitions:
-                    flight.refusal = answer
-                    flight.machine.sendRefused()
-                    logOnce(.warning, "\(flight.rowsText) are refused: \(answer.problem)")
-                    wake()
-                default:
-                    flight.machine.sendDoubtful()
-                    failed(answer, now: now)
-                }
+                failed(answer, answer.reaction, now: now)
             }
         }
     }
@@ -589,7 +586,7 @@ final class TableLoader {
         server.query(questions.count(of: flight.batch)) { [self] answer in
             flight.isWorking = false
             let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard case .ok(let body) = answer else { return failed(answer, answer.reactionToQuestion, now: now) }
             guard let numbers = numbers(inLine: body), numbers.count == 2 else { return pause(for: noCount(body), now: now) }
             log.info("asked for \(flight.rowsText): \(numbers[0]) of \(flight.batch.rows) are there")
             let isWhollyExpired = target?.engine.retention.map { flight.batch.maxEventTime <= $0.expired(at: Clock.now()) } ?? false
@@ -603,7 +600,7 @@ final class TableLoader {
         server.query(questions.sequences(of: flight.batch)) { [self] answer in
             flight.isWorking = false
             let now = Clock.monotonic()
-            guard case .ok(let body) = answer else { return failed(answer, now: now) }
+            guard case .ok(let body) = answer else { return failed(answer, answer.reactionToQuestion, now: now) }
             do {
                 let found = try PartlyThere(
                     flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
@@ -675,7 +672,9 @@ final class TableLoader {
         let batch = flight.batch
         refusedRows += 1
         let values = try values(of: batch)
-        log.error("quarantined row \(batch.firstSequence): ClickHouse refuses it: \(refusal.problem)")
+        log.critical(
+            "RecorderFailure: quarantined row \(batch.firstSequence): ClickHouse refuses it: \(refusal.problem); \(refusal.advice), then run `spool-loader requeue`"
+        )
         try store.quarantine(
             batch.firstSequence..<batch.endSequence, segment: batch.segment.name, offset: batch.from, bytes: batch.to - batch.from,
             reason: "refused: \(refusal.problem)", values: values)
@@ -701,17 +700,25 @@ final class TableLoader {
         if pausedUntil == nil { status = .ready }
     }
 
-    private func failed(_ answer: ServerAnswer, now: Int64) {
+    private func failed(_ answer: ServerAnswer, _ reaction: Reaction, now: Int64) {
         // What the table is like may have been the cause, and may change while it is mended.
         target = nil
-        let reaction = answer.reaction
         if reaction == .tooManyParts { pace.tooManyParts() }
-        pause(for: "\(server.url): \(answer.problem)", reaction: reaction, atLeast: answer.retryAfter ?? 0, now: now)
+        pause(
+            for: "\(server.url): \(answer.problem)", reaction: reaction, alarms: answer.alarms, advice: answer.advice,
+            atLeast: answer.retryAfter ?? 0, now: now)
     }
 
     /// Only a finished batch ends the backing off: an insert that is refused for ever would else be tried for ever at full speed, since the
     /// questions between are answered.
-    private func pause(for problem: String, reaction: Reaction = .backOff, atLeast: Int64 = 0, now: Int64) {
+    ///
+    /// - Parameters:
+    ///   - alarms: whether a person is to be called at once.
+    ///   - advice: what a person can do about it; empty if nothing.
+    ///   - atLeast: nanoseconds that it waits in any case.
+    private func pause(
+        for problem: String, reaction: Reaction = .backOff, alarms: Bool = false, advice: String = "", atLeast: Int64 = 0, now: Int64
+    ) {
         if case .stopped = status { return }
         failures += 1
         lastProblem = problem
@@ -719,8 +726,10 @@ final class TableLoader {
         let until = now + max(atLeast, isFirst ? 0 : backoff.next(random: &random))
         pausedUntil = max(pausedUntil ?? until, until)
         status = .waiting(until: pausedUntil ?? until)
-        if reaction == .configuration {
-            logOnce(.critical, "RecorderFailure: \(problem); a person must act; tries again, nothing is lost")
+        // What was asked for again and is still refused needs a person too.
+        if alarms || reaction == .configuration || (reaction == .refreshSchema && failures > 1) {
+            logOnce(
+                .critical, "RecorderFailure: \(problem); \(advice.isEmpty ? "a person must act" : advice); tries again, nothing is lost")
         } else {
             logOnce(.error, "\(problem); tries again, nothing is lost")
         }
