@@ -14,8 +14,8 @@ build: setup ## build spool-writer and spool-loader (release)
 demo: build ## run the main job end to end (CAPTURE=FILE: with your own market_data events)
 	@demo/run $(CAPTURE)
 
-test: setup ## check the style, build, run all tests
-	@scripts/test
+test: ## check the style, build, run all tests
+	@scripts/setup --test && scripts/test
 
 lint: ## check the style of the Swift sources
 	@swift format lint --strict --recursive Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift clients/swift/Sources clients/swift/Package.swift

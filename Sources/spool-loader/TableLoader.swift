@@ -729,7 +729,7 @@ final class TableLoader {
         // What was asked for again and is still refused needs a person too.
         if alarms || reaction == .configuration || (reaction == .refreshSchema && failures > 1) {
             logOnce(
-                .critical, "RecorderFailure: \(problem); \(advice.isEmpty ? "a person must act" : advice); tries again, nothing is lost")
+                .critical, "RecorderFailure: \(problem); \(advice.isEmpty || problem.contains(advice) ? "a person must act" : advice); tries again, nothing is lost")
         } else {
             logOnce(.error, "\(problem); tries again, nothing is lost")
         }

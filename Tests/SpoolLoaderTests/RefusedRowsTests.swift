@@ -96,7 +96,7 @@ import Testing
         let (spool, server) = (try spool(chunks: [2, 2, 2, 2, 2]), FakeClickHouse())
         let bench = try LoaderBench(spool, server, ["loader.inflight": "3", "loader.batch_rows": "2"])
         var most = 0
-        for _ in 0..<500 where bench.loader.status != .drained {
+        for _ in 0..<5_000 where bench.loader.status != .drained {
             bench.run(steps: 1)
             most = max(most, bench.checkpoint.inflight.count)
         }
@@ -107,7 +107,7 @@ import Testing
         let (spool, server) = (try spool(chunks: [2, 2, 2, 2]), FakeClickHouse())
         server.change { $0.engine = "ReplacingMergeTree ORDER BY ts SETTINGS non_replicated_deduplication_window = 1000" }
         let bench = try LoaderBench(spool, server, ["loader.inflight": "3", "loader.batch_rows": "2"])
-        for _ in 0..<500 where bench.loader.status != .drained {
+        for _ in 0..<5_000 where bench.loader.status != .drained {
             bench.run(steps: 1)
             #expect(bench.checkpoint.inflight.count <= 1)
         }

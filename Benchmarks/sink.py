@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""A ClickHouse that throws rows away: what the loader and the network cost without a server behind them.
+
+Takes inserts at whatever speed they come, keeps nothing of them, and answers the loader's questions as an empty ClickHouse would: the
+tables of schemas/ are there, and hold no rows. `GET /stats` tells requests and bytes since the last `GET /reset`, as JSON. Not a proof of anything:
+nothing is checked, parsed or stored.
+
+    Benchmarks/sink.py --listen 127.0.0.1:0 --schemas schemas        prints `ready http://HOST:PORT` when it answers
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import socket
+import sys
+import threading
+from pathlib import Path
+
+MAX_HEAD = 64 << 10
+MAX_SQL = 8 << 20
+COLUMN = re.compile(r"^\s+(\w+)\s+([A-Z]\w*(?:\([^)]*\)+)?)")
+ENGINE = "MergeTree PARTITION BY toYYYYMMDD(ts) ORDER BY tuple() SETTINGS non_replicated_deduplication_window = 10000"
+
+
+def layouts(schemas: Path) -> dict[str, list[tuple[str, str]]]:
+    """The columns of each table, as its file names them."""
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for path in sorted(schemas.glob("*.sql")):
+        columns: list[tuple[str, str]] | None = None
+        for line in path.read_text().splitlines():
+            begins = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)", line)
+            if begins:
+                columns = tables.setdefault(begins.group(1), [])
+            elif line.startswith(")"):
+                columns = None
+            elif columns is not None and not line.lstrip().startswith(("INDEX", "--", "CONSTRAINT")):
+                found = COLUMN.match(line)
+                if found:
+                    columns.append((found.group(1), found.group(2)))
+    return tables
+
+
+class Sink:
+    def __init__(self, tables: dict[str, list[tuple[str, str]]], buffer_bytes: int) -> None:
+        self._tables, self._buffer_bytes = tables, buffer_bytes
+        self._lock = threading.Lock()
+        self._inserts = self._bytes = self._requests = 0
+
+    def serve(self, connection: socket.socket) -> None:
+        buffer = bytearray(self._buffer_bytes)
+        rest = b""
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                while True:
+                    head, rest = _read_head(connection, rest)
+                    if not head:
+                        return
+                    rest = self._answer(connection, head, rest, buffer)
+            except (OSError, ValueError) as error:
+                print(f"sink: a connection ended: {error}", file=sys.stderr)
+
+    def _answer(self, connection: socket.socket, head: bytes, rest: bytes, buffer: bytearray) -> bytes:
+        """Answers one request; gives what came behind it."""
+        lines = head.decode("latin-1").split("\r\n")
+        method, target, _ = lines[0].split(" ", 2)
+        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        length = int(headers.get("content-length", "0"))
+        with self._lock:
+            self._requests += 1
+        if method == "GET":
+            text = self._fixed(target)
+        elif "query=INSERT" in target:
+            taken = min(length, len(rest))
+            rest, left = rest[taken:], length - taken
+            view = memoryview(buffer)
+            while left:
+                count = connection.recv_into(view[:min(left, len(buffer))])
+                if not count:
+                    raise ValueError("cut off in the middle of a body")
+                left -= count
+            with self._lock:
+                self._inserts += 1
+                self._bytes += length
+            text = ""
+        else:
+            if length > MAX_SQL:
+                raise ValueError("a statement of more than 8 MiB")
+            while len(rest) < length:
+                more = connection.recv(1 << 16)
+                if not more:
+                    raise ValueError("cut off in the middle of a statement")
+                rest += more
+            text = self._question(rest[:length].decode())
+            rest = rest[length:]
+        body = text.encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-ClickHouse-Summary: {}\r\n"
+                           + f"Connection: Keep-Alive\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return rest
+
+    def _fixed(self, target: str) -> str:
+        with self._lock:
+            if target == "/stats":
+                return json.dumps({"requests": self._requests, "inserts": self._inserts, "bytes": self._bytes}) + "\n"
+            if target == "/reset":
+                self._requests = self._inserts = self._bytes = 0
+        return "Ok.\n"
+
+    def _question(self, sql: str) -> str:
+        if "system.tables" in sql:
+            found = re.search(r"name = '(\w+)'", sql)
+            columns = self._tables.get(found.group(1) if found else "", [])
+            lines = [f"engine\t\t{ENGINE}"] + [f"column\t{name}\t{type_}" for name, type_ in columns]
+            return "\n".join(lines) + "\n" if columns else ""
+        if "version()" in sql:
+            return "26.9.0.0\n"
+        if "count()" in sql:
+            # As many zeros as are asked for: count, unique sequences, and where they begin and end.
+            return ("0\t0\t0\t0\n" if "min(" in sql else "0\t0\n") if "uniqExact" in sql else "0\n"
+        return ""
+
+
+def _read_head(connection: socket.socket, rest: bytes) -> tuple[bytes, bytes]:
+    while b"\r\n\r\n" not in rest:
+        if len(rest) > MAX_HEAD:
+            raise ValueError("a head of more than 64 KiB")
+        more = connection.recv(1 << 16)
+        if not more:
+            return b"", b""
+        rest += more
+    head, _, rest = rest.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
+    parser.add_argument("--schemas", type=Path, default=Path(__file__).resolve().parent.parent / "schemas", metavar="DIR")
+    parser.add_argument("--buffer", type=int, default=1 << 20, metavar="BYTES", help="what is read at a time")
+    options = parser.parse_args()
+    host, _, port = options.listen.rpartition(":")
+    sink = Sink(layouts(options.schemas), options.buffer)
+    with socket.create_server((host, int(port)), backlog=64) as listener:
+        print("ready http://%s:%d" % listener.getsockname()[:2], flush=True)
+        try:
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=sink.serve, args=(connection,), daemon=True).start()
+        except KeyboardInterrupt:
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
