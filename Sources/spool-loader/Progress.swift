@@ -34,11 +34,13 @@ final class Progress {
         change(&counts)
         rows.add(counts.rows &- before.rows, now: now)
         bytes.add(counts.bytes &- before.bytes, now: now)
-        if now - drawn >= (screen.isTerminal ? Self.redrawEvery : Self.lineEvery) { draw(now) }
+        tick(now: now)
     }
 
-    /// What was there before this run began: done, and no measure of its speed.
-    func begin(_ change: (inout ProgressCounts) -> Void) { change(&counts) }
+    /// Shows the numbers again if it is time: the clock goes on while a batch is on its way.
+    func tick(now: Int64 = Clock.monotonic()) {
+        if now - drawn >= (screen.isTerminal ? Self.redrawEvery : Self.lineEvery) { draw(now) }
+    }
 
     /// Shows the last numbers and ends the line.
     func finish(now: Int64 = Clock.monotonic()) {
@@ -72,6 +74,7 @@ struct ProgressCounts: Equatable {
 struct RateMeter: Equatable {
     /// Seconds after which what was measured counts a third.
     private static let memory = 8.0
+    private static let patience = 3.0
 
     private var sum = 0.0
     private var weight = 0.0
@@ -94,11 +97,11 @@ struct RateMeter: Equatable {
         self.last = now
     }
 
-    /// Nil before there is anything to go by.
+    /// Nil before there is anything to go by. While a batch is on its way the rate stays; if nothing comes for longer, it falls.
     func perSecond(now: Int64) -> Double? {
         guard let last else { return nil }
         let seconds = Double(now - last) / 1e9
-        let (sum, weight) = seconds > 0 ? advanced(by: seconds) : (sum, weight)
+        let (sum, weight) = seconds > Self.patience ? advanced(by: seconds) : (sum, weight)
         return weight > 0 ? sum / weight : nil
     }
 
@@ -118,7 +121,7 @@ struct ProgressText {
     let seconds: Double
 
     private static let widestBar = 40
-    private static let narrowestBar = 10
+    private static let narrowestBar = 8
 
     /// From 0 to 1; 1 only when everything is done.
     private var share: Double {
@@ -195,16 +198,16 @@ func grouped(_ number: UInt64) -> String {
     return text
 }
 
-/// `1,234`, `12.3k`, `4.2M`.
+/// `1,234`, `12.3k`, `512k`, `4.2M`.
 private func short(_ number: UInt64) -> String {
     guard number >= 10_000 else { return grouped(number) }
     var value = Double(number)
     var unit = ""
-    for next in ["k", "M", "G", "T", "P", "E"] where value >= 999.95 {
+    for next in ["k", "M", "G", "T", "P", "E"] where value >= 999.5 {
         value /= 1_000
         unit = next
     }
-    return tenths(value) + unit
+    return (value >= 99.95 ? String(Int(value.rounded())) : tenths(value)) + unit
 }
 
 /// `0:07`, `12:34`, `1:02:03`, `2d 03:04:05`.

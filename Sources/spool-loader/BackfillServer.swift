@@ -1,0 +1,133 @@
+import CSystem
+import Glibc
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// A stop was asked for: the command ends, and the same command goes on later.
+struct BackfillStopped: Error {}
+
+/// ClickHouse for a command that does one thing after the other: waits for answers, between failures, and for the rate.
+final class BackfillServer {
+    /// How many failures in a row end the command. With the longest wait between them some minutes.
+    private static let maxFailures = 12
+    /// How long a request in flight may still end after a stop was asked for.
+    private static let stopGrace: Int64 = 5_000_000_000
+    private static let tickMilliseconds: Int32 = 100
+
+    private let server: ClickHouse
+    private let log: Logger
+    private var backoff: Backoff
+    private var random = SystemRandomNumberGenerator()
+    private var rate: RateLimit
+    private let stopDescriptor: Int32
+    private let tick: () -> Void
+    private var isStopping = false
+
+    /// - Parameters:
+    ///   - stopDescriptor: becomes readable when a stop is asked for; -1 if nothing can.
+    ///   - tick: called some times a second while it waits.
+    init(configuration: Configuration, rate: RateLimit, stopDescriptor: Int32, log: Logger, tick: @escaping () -> Void) throws {
+        self.tick = tick
+        server = try ClickHouse(configuration: configuration, http: HTTPClient())
+        self.rate = rate
+        self.stopDescriptor = stopDescriptor
+        self.log = log
+        backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
+    }
+
+    var url: String { server.url }
+
+    /// Does it again, with waits between, while the server fails.
+    ///
+    /// - Throws: the failure itself once it has lasted; errors of other kinds at once.
+    func insist<Answer>(_ work: (BackfillServer) throws -> Answer) throws -> Answer {
+        while true {
+            do {
+                return try work(self)
+            } catch let failure as CommandFailure {
+                try failed(failure.description)
+            }
+        }
+    }
+
+    func query(_ sql: String) throws -> [UInt8] {
+        var answer: ServerAnswer?
+        server.query(sql) { answer = $0 }
+        let answered = try wait { answer }
+        guard case .ok(let body) = answered else {
+            if case .unreachable = answered { server.useNextServer() }
+            throw CommandFailure("ClickHouse at \(url): \(answered.problem)", code: 74)
+        }
+        return body
+    }
+
+    /// Inserts once; after anything but success it has waited before it returns.
+    func insert(_ body: [UInt8], table: String, columns: [WireColumn], token: String) throws -> ServerAnswer {
+        var answer: ServerAnswer?
+        server.insert(BytesBody(body), table: table, columns: columns, token: token) { answer = $0 }
+        let answered = try wait { answer }
+        if case .ok = answered { return answered }
+        if case .unreachable = answered { server.useNextServer() }
+        try failed("ClickHouse at \(url): \(answered.problem)")
+        return answered
+    }
+
+    /// A batch is done: failures before it are over. Only then, since an insert that is refused for ever would else be tried for ever: the
+    /// questions between are answered.
+    func succeeded() { backoff.reset() }
+
+    /// Waits until the rate allows a batch, and counts it.
+    func awaitRate(rows: UInt64, bytes: UInt64) throws {
+        while case let wait = rate.wait(now: Clock.monotonic()), wait > 0 { try pause(wait) }
+        rate.take(rows: rows, bytes: bytes, now: Clock.monotonic())
+    }
+
+    /// - Throws: `BackfillStopped` if a stop was asked for.
+    func checkStop() throws {
+        if isStopAsked() { throw BackfillStopped() }
+    }
+
+    /// Waits so many nanoseconds.
+    func pause(_ duration: Int64) throws {
+        let until = Clock.monotonic() + duration
+        while case let rest = until - Clock.monotonic(), rest > 0 {
+            try checkStop()
+            server.http.wait(milliseconds: min(Int32(clamping: rest / 1_000_000 + 1), Self.tickMilliseconds), descriptors: descriptors)
+            tick()
+        }
+        try checkStop()
+    }
+
+    private func failed(_ problem: String) throws {
+        if backoff.failures >= Self.maxFailures { throw CommandFailure("\(problem); the same command goes on where it stopped", code: 74) }
+        let wait = backoff.next(random: &random)
+        if backoff.failures == 1 || backoff.failures % 4 == 0 { log.warning("\(problem); tries again") }
+        try pause(wait)
+    }
+
+    /// Waits for an answer. A stop lets it come for a while.
+    private func wait(_ answer: () -> ServerAnswer?) throws -> ServerAnswer {
+        var deadline: Int64?
+        while true {
+            if let answer = answer() { return answer }
+            server.http.wait(milliseconds: Self.tickMilliseconds, descriptors: isStopping ? [] : descriptors)
+            tick()
+            if isStopAsked() {
+                let limit = deadline ?? Clock.monotonic() + Self.stopGrace
+                deadline = limit
+                if Clock.monotonic() > limit { throw BackfillStopped() }
+            }
+        }
+    }
+
+    private var descriptors: [Int32] { stopDescriptor >= 0 ? [stopDescriptor] : [] }
+
+    private func isStopAsked() -> Bool {
+        if !isStopping, stopDescriptor >= 0 {
+            isStopping = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { read(stopDescriptor, $0.baseAddress, $0.count) > 0 }
+        }
+        return isStopping
+    }
+}

@@ -1,0 +1,365 @@
+import Glibc
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// Loads of one table of a spool what ClickHouse does not have: one batch after the other, each asked for before it is sent.
+final class BackfillTable {
+    /// What became of the rows, in this run.
+    struct Result: Encodable {
+        let table: String
+        var loaded: UInt64 = 0
+        /// Were in ClickHouse before.
+        var present: UInt64 = 0
+        /// Older than the table's TTL.
+        var expired: UInt64 = 0
+        /// Cannot be read.
+        var quarantined: UInt64 = 0
+        /// Why the table was not finished; absent if it was.
+        var problem: String?
+    }
+
+    /// What a batch has to send.
+    private struct Missing {
+        var body: [UInt8] = []
+        var sequences = SequenceSet()
+        var latest = Int64.min
+        var expired: UInt64 = 0
+        var present: UInt64 = 0
+    }
+
+    private static let lookAgainAfter: Int64 = 1_000_000_000
+
+    private let tail: SpoolTail
+    private let planner: BatchPlanner
+    private let store: CheckpointStore
+    private let server: BackfillServer
+    private let range: TimeRange
+    private let liveFrom: UInt64?
+    private let patience: Int64
+    private let progress: Progress
+    private let log: Logger
+    private var target: TargetTable?
+    private var position: TailPosition
+    private(set) var result: Result
+
+    /// Takes the table's checkpoint of this backfill.
+    ///
+    /// - Parameters:
+    ///   - liveFrom: the first sequence that belongs to the loader that runs on this spool; nil if there is none.
+    ///   - patience: how long to wait for a part of the spool that is promised and does not come, nanoseconds.
+    init(
+        table: String, spool: SpoolDirectory, checkpoints: String, limits: BatchLimits, range: TimeRange, liveFrom: UInt64?,
+        patience: Int64, server: BackfillServer, progress: Progress, log: Logger
+    ) throws {
+        tail = SpoolTail(spool: spool, table: table, mayQuarantineShort: true)
+        planner = BatchPlanner(tail: tail, limits: limits)
+        store = try CheckpointStore(directory: checkpoints, writer: spool.writer, table: table)
+        self.server = server
+        self.range = range
+        self.liveFrom = liveFrom
+        self.patience = patience
+        self.progress = progress
+        var log = log
+        log[metadataKey: "table"] = "\(table)"
+        self.log = log
+        result = Result(table: table)
+        let checkpoint = store.checkpoint
+        position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
+    }
+
+    /// Loads until the end of what is durable, or of what is this backfill's to load.
+    ///
+    /// - Throws: `BackfillStopped`, and failures of the server that lasted. All else is the result's problem.
+    func run() throws -> Result {
+        do {
+            target = try server.insist { server in
+                guard let target = TargetTable(answer: try server.query(TargetTable.query(self.result.table))) else {
+                    throw ProblemOfTable("table \(self.result.table) is not in ClickHouse; run `spool-loader migrate apply`")
+                }
+                return target
+            }
+            try tail.refresh()
+            try resume()
+            try load()
+        } catch let problem as ProblemOfTable {
+            result.problem = problem.description
+        } catch let error as FormatError {
+            result.problem = "\(error)"
+        }
+        return result
+    }
+
+    // MARK: The spool
+
+    private func load() throws {
+        var waitingSince: Int64?
+        while true {
+            try server.checkStop()
+            if let liveFrom, position.next >= liveFrom { return }
+            switch try planner.plan(from: position) {
+            case .batch(let batch):
+                waitingSince = nil
+                guard let liveFrom, batch.endSequence > liveFrom else {
+                    try load(batch)
+                    continue
+                }
+                let ours = batch.chunks.prefix { $0.header.endSequence <= liveFrom }
+                if ours.isEmpty { return }
+                try load(Batch(segment: batch.segment, chunks: Array(ours)))
+            case .other(.move(let next)): position = try skipped(next) ?? next
+            case .other(.damaged(let damage)): try quarantine(damage)
+            case .other(.lost(let rows, let isShed, let then)):
+                let why = isShed ? "the writer gave them up for want of room" : "they were lost, as a segment's header declares"
+                log.warning("rows \(rows.lowerBound) to \(rows.upperBound - 1) are not in the spool any more: \(why)")
+                try advance(to: then) { _ in }
+            case .other(.notHereYet(let why)):
+                let now = Clock.monotonic()
+                let since = waitingSince ?? now
+                if waitingSince == nil { log.notice("waiting for a copy in progress: \(why)") }
+                guard now - since < patience else {
+                    throw ProblemOfTable("\(why); waited \(durationText(Double(patience) / 1e9)) for them")
+                }
+                waitingSince = since
+                try server.pause(Self.lookAgainAfter)
+                try tail.refresh()
+            case .other(.stop(let why)): throw ProblemOfTable(why)
+            case .other(.end), .other(.chunk): return
+            }
+        }
+    }
+
+    /// Behind a sealed segment that has no row in the range, without a look at its chunks.
+    private func skipped(_ start: TailPosition) throws -> TailPosition? {
+        guard range != .everything, start.offset == 0, let segment = try? tail.segment(number: start.segmentNumber),
+            let trailer = try? SegmentReader.trailer(of: segment.reader.file), trailer.firstSequence == start.next,
+            range.share(min: trailer.minEventTime, max: trailer.maxEventTime) == .none,
+            UInt64(clamping: trailer.indexBytes) <= trailer.fileBytes - segment.reader.start
+        else { return nil }
+        return TailPosition(
+            segmentNumber: start.segmentNumber, offset: trailer.fileBytes - UInt64(trailer.indexBytes), next: trailer.endSequence)
+    }
+
+    private func quarantine(_ damage: TailItem.Damage) throws {
+        let rows = UInt64(damage.rows.count)
+        log.error("cannot read \(rows) rows from \(damage.rows.lowerBound) on: \(damage.segment) at \(damage.offset): \(damage.reason)")
+        try store.quarantine(
+            damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes, reason: damage.reason)
+        try advance(to: damage.then) { $0.rowsQuarantined += rows }
+        result.quarantined += rows
+        progress.update { $0.rows += rows }
+    }
+
+    private func advance(to next: TailPosition, _ change: (inout Checkpoint) -> Void) throws(IOFailure) {
+        var checkpoint = store.checkpoint
+        checkpoint.segmentNumber = next.segmentNumber
+        checkpoint.offset = next.offset
+        checkpoint.next = next.next
+        checkpoint.inflight = nil
+        change(&checkpoint)
+        try store.save(checkpoint)
+        position = next
+    }
+
+    // MARK: A batch
+
+    /// A batch that was in flight when an earlier run ended.
+    private func resume() throws {
+        guard let inflight = store.checkpoint.inflight else { return }
+        if try planner.isGone(inflight) {
+            log.warning(
+                "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the last run ended, and are not in the spool any more"
+            )
+            return try advance(to: position) { _ in }
+        }
+        let (batch, _) = try planner.batch(of: inflight)
+        log.notice("rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the last run ended; asking for them")
+        try load(batch, attempt: inflight.attempt)
+    }
+
+    /// Brings what is missing of a batch to ClickHouse, and the checkpoint behind it.
+    ///
+    /// - Parameter attempt: of an earlier run that may have sent it; nil if it was never sent.
+    private func load(_ batch: Batch, attempt: Int? = nil) throws {
+        if let complaint = target?.complaint(about: batch.segment.reader.header.columns) { throw ProblemOfTable(complaint) }
+        let inRange = batch.chunks.filter { range.share(of: $0.header) != .none }
+        guard !inRange.isEmpty else { return try advance(to: batch.end) { _ in } }
+        let before = try count(batch)
+        if before.rows != before.distinct {
+            log.warning(
+                "of rows \(batch.firstSequence) to \(batch.endSequence - 1) ClickHouse has \(before.rows - before.distinct) doubled; `spool-loader audit` names them"
+            )
+        }
+        if before.distinct == batch.rows, inRange.allSatisfy({ range.share(of: $0.header) == .all }) {
+            result.present += rows(of: inRange)
+            return try finish(batch, inRange) { _ in }
+        }
+        let present = before.distinct == 0 ? SequenceSet() : try sequences(batch)
+        let (body, sound, error) = try planner.read(batch)
+        if let error, sound == 0 { return try quarantine(tail.damage(of: batch.chunks[0], in: batch.segment, error)) }
+        guard sound == batch.chunks.count else {
+            // What is before the damage now; the damage is then the first of the next batch.
+            return try load(Batch(segment: batch.segment, chunks: Array(batch.chunks[..<sound])), attempt: attempt)
+        }
+        let missing = try missing(of: batch, body, present)
+        result.present += missing.present
+        var (loaded, expired) = (UInt64(0), missing.expired)
+        if !missing.sequences.isEmpty {
+            let raw = body.withUnsafeBytes { crc32c($0) }
+            let sent = try send(missing, of: batch, checksum: raw, attempt: attempt, before: before)
+            loaded = sent.loaded
+            expired += sent.expired
+        }
+        result.loaded += loaded
+        result.expired += expired
+        try finish(batch, inRange) {
+            $0.rowsLoaded += loaded
+            $0.rowsExpired += expired
+        }
+    }
+
+    private func rows(of chunks: [LocatedChunk]) -> UInt64 { chunks.reduce(0) { $0 + UInt64($1.header.rows) } }
+
+    private func finish(_ batch: Batch, _ inRange: [LocatedChunk], _ change: (inout Checkpoint) -> Void) throws {
+        try advance(to: batch.end, change)
+        server.succeeded()
+        progress.update {
+            $0.rows += rows(of: inRange)
+            $0.bytes += inRange.reduce(0) { $0 + $1.end - $1.offset }
+        }
+    }
+
+    /// The rows of the batch that are in the range, not expired, and not in ClickHouse: whole chunks as they lie in the segment, of others a slice.
+    private func missing(of batch: Batch, _ body: [UInt8], _ present: SequenceSet) throws -> Missing {
+        let expiry = target?.engine.retention?.expired(at: Clock.now()) ?? .min
+        let segment = batch.segment.reader.header
+        var missing = Missing()
+        if present.isEmpty, batch.minEventTime > expiry, batch.chunks.allSatisfy({ range.share(of: $0.header) == .all }) {
+            missing.body = body
+            missing.sequences.insert(batch.firstSequence..<batch.endSequence)
+            missing.latest = batch.maxEventTime
+            return missing
+        }
+        for chunk in batch.chunks {
+            let header = chunk.header
+            let share = range.share(of: header)
+            if share == .none { continue }
+            let sequences = header.firstSequence..<header.endSequence
+            let there = present.intersection(sequences)
+            let start = Int(chunk.offset - batch.from)
+            if share == .all, there.isEmpty, header.minEventTime > expiry {
+                missing.body += body[start..<Int(chunk.end - batch.from)]
+                missing.sequences.insert(sequences)
+                missing.latest = max(missing.latest, header.maxEventTime)
+                continue
+            }
+            let block = try body[Int(chunk.dataOffset - batch.from)..<Int(chunk.end - batch.from)].withUnsafeBytes {
+                try ChunkCheck.decode($0, header: header, segment: segment)
+            }
+            let times = block.columns[segment.eventTimeColumn]
+            let known = Set(there.ranges.joined())
+            var rows: [Int] = []
+            for row in range.rows(of: block, eventTimeColumn: segment.eventTimeColumn) {
+                let sequence = header.firstSequence + UInt64(row)
+                let time = Int64(truncatingIfNeeded: times.integer(row))
+                if known.contains(sequence) {
+                    missing.present += 1
+                } else if time <= expiry {
+                    missing.expired += 1
+                } else {
+                    rows.append(row)
+                    missing.sequences.insert(sequence..<sequence + 1)
+                    missing.latest = max(missing.latest, time)
+                }
+            }
+            if !rows.isEmpty { missing.body += try BlockSlice.frame(of: block, rows: rows) }
+        }
+        return missing
+    }
+
+    private func send(
+        _ missing: Missing, of batch: Batch, checksum: UInt32, attempt: Int?, before: (rows: UInt64, distinct: UInt64)
+    ) throws -> (loaded: UInt64, expired: UInt64) {
+        let rows = missing.sequences.count
+        var machine = attempt.map { BatchMachine(resuming: rows, attempt: $0) } ?? BatchMachine(rows: rows)
+        // The token names the bytes that are sent; the checkpoint those in the segment from which they can be made again.
+        let sent = missing.body.withUnsafeBytes { crc32c($0) }
+        while true {
+            switch machine.action() {
+            case .send(let attempt):
+                let inflight = batch.inflight(checksum: checksum, attempt: attempt)
+                if store.checkpoint.inflight != inflight {
+                    // Durable before the first byte leaves: after a crash the same bytes go under the same token.
+                    var checkpoint = store.checkpoint
+                    checkpoint.segmentNumber = batch.segment.name.number
+                    checkpoint.offset = batch.from
+                    checkpoint.inflight = inflight
+                    try store.save(checkpoint)
+                }
+                var token = inflight
+                token.checksum = sent
+                try server.awaitRate(rows: rows, bytes: UInt64(missing.body.count))
+                machine.sendBegins()
+                let answer = try server.insert(
+                    missing.body, table: result.table, columns: batch.segment.reader.header.columns,
+                    token: token.token(writer: store.checkpoint.writer, table: result.table))
+                switch answer {
+                case .ok: machine.sendSucceeded()
+                case .unreachable: machine.sendNeverLeft()
+                case .exception, .doubt: machine.sendDoubtful()
+                }
+            case .count:
+                let now = try count(batch)
+                machine.counted(
+                    present: now.rows - min(before.rows, now.rows), distinct: now.distinct - min(before.distinct, now.distinct),
+                    isWhollyExpired: false)
+            case .compare:
+                let expiry = target?.engine.retention?.expired(at: Clock.now()) ?? .min
+                let absent = missing.sequences.subtracting(try sequences(batch)).count
+                // Which of them expired on the way matters only if any can have.
+                machine.compared(missing: absent, expired: missing.latest <= expiry ? absent : 0)
+            case .finish(let loaded, let expired):
+                return (loaded, expired)
+            case .stop(let why): throw ProblemOfTable("rows \(batch.firstSequence) to \(batch.endSequence - 1): \(why)")
+            }
+        }
+    }
+
+    // MARK: Questions
+
+    /// The rows of the batch in ClickHouse, by who wrote them and their numbers; the event time lets it skip partitions.
+    private func from(_ batch: Batch) -> String {
+        let header = batch.segment.reader.header
+        let time = quotedIdentifier(header.columns[header.eventTimeColumn].name)
+        return """
+            FROM \(quotedIdentifier(result.table)) WHERE \(TableSchema.writerColumn) = \(quotedString(header.writer)) \
+            AND \(TableSchema.sequenceColumn) >= \(batch.firstSequence) AND \(TableSchema.sequenceColumn) < \(batch.endSequence) \
+            AND \(time) >= fromUnixTimestamp64Nano(\(batch.minEventTime), 'UTC') AND \(time) <= fromUnixTimestamp64Nano(\(batch.maxEventTime), 'UTC')
+            """
+    }
+
+    private func count(_ batch: Batch) throws -> (rows: UInt64, distinct: UInt64) {
+        try server.insist { server in
+            let body = try server.query("SELECT count(), uniqExact(\(TableSchema.sequenceColumn)) \(self.from(batch)) FORMAT TSV")
+            guard let numbers = numbers(inLine: body), numbers.count == 2 else {
+                throw CommandFailure("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", code: 74)
+            }
+            return (numbers[0], numbers[1])
+        }
+    }
+
+    private func sequences(_ batch: Batch) throws -> SequenceSet {
+        try server.insist { server in
+            let body = try server.query("SELECT \(TableSchema.sequenceColumn) \(self.from(batch)) FORMAT RowBinary")
+            return SequenceSet(spool_loader.sequences(body).sorted().map { $0..<$0 + 1 })
+        }
+    }
+}
+
+/// What ends one table and not the others: a person must look.
+private struct ProblemOfTable: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) { self.description = description }
+}
