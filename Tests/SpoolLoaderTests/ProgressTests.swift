@@ -162,7 +162,7 @@ import Testing
         #expect(!shown.contains("\n"))
         #expect(shown.hasPrefix("\r[>          ]  0%  1 of 1,000 rows  - rows/s"))
         progress.finish(now: Self.second)
-        #expect(terminal.shown() == "\r[==========]  100%  1,000 of 1,000 rows  1,000 rows/s  0:01\u{1B}[K\r\n")
+        #expect(terminal.shown() == "\r[==========]  100%  1,000 of 1,000 rows  1,001 rows/s  0:01\u{1B}[K\r\n")
     }
 
     @Test("what is printed meanwhile stands above the line, which is erased first")

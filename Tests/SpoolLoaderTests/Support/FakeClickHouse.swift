@@ -112,7 +112,7 @@ final class FakeClickHouse: Sendable {
         watch(insert)
         let fate = fates.withLock { $0.isEmpty ? .loads : $0.removeFirst() }
         table.withLock { $0.inserts.append(insert) }
-        if table.withLock({ table in insert.sequences.contains { table.refused.contains($0) } }) {
+        if table.withLock({ table in times.keys.contains { table.refused.contains($0) } }) {
             return .exception(469, "Constraint `c` for table t is violated (VIOLATED_CONSTRAINT)")
         }
         let most = table.withLock { $0.maxPartitions }
@@ -130,7 +130,7 @@ final class FakeClickHouse: Sendable {
                 guard table.tokens.insert(insert.token).inserted else { return }
                 let half = (insert.sequences.lowerBound + insert.sequences.upperBound) / 2
                 let end = fate == .half ? half : insert.sequences.upperBound
-                for sequence in insert.sequences.lowerBound..<end where (times[sequence] ?? .max) > table.expiry {
+                for sequence in insert.sequences.lowerBound..<end where times[sequence] ?? .min > table.expiry {
                     table.copies[sequence, default: 0] += fate == .twice ? 2 : 1
                 }
             }
@@ -164,7 +164,7 @@ final class FakeClickHouse: Sendable {
                 times[sequence] = Int64(truncatingIfNeeded: block.columns[0].integer(row))
             }
         }
-        guard let first = sequences.first, let last = sequences.last, sequences == Array(first...last),
+        guard let first = sequences.first, let last = sequences.last, first <= last,
             let token = request.parameters["insert_deduplication_token"]
         else { return nil }
         return (Insert(token: token, sequences: first..<last + 1, partitions: partitions, bytes: request.body), times)
