@@ -63,15 +63,20 @@ final class BackfillServer {
         return body
     }
 
-    /// Inserts once; after anything but success it has waited before it returns.
+    /// Inserts once.
     func insert(_ body: [UInt8], table: String, columns: [WireColumn], token: String) throws -> ServerAnswer {
         var answer: ServerAnswer?
         server.insert(BytesBody(body), table: table, columns: columns, token: token) { answer = $0 }
-        let answered = try wait { answer }
-        if case .ok = answered { return answered }
-        if case .unreachable = answered { server.useNextServer() }
-        try failed("ClickHouse at \(url): \(answered.problem)")
-        return answered
+        return try wait { answer }
+    }
+
+    /// Waits before the insert is sent again.
+    ///
+    /// - Throws: `CommandFailure` once it has failed for long.
+    func failed(_ answer: ServerAnswer) throws {
+        let problem = "ClickHouse at \(url): \(answer.problem)"
+        if case .unreachable = answer { server.useNextServer() }
+        try failed(problem)
     }
 
     /// A batch is done: failures before it are over. Only then, since an insert that is refused for ever would else be tried for ever: the

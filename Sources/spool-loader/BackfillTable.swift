@@ -20,15 +20,6 @@ final class BackfillTable {
         var problem: String?
     }
 
-    /// What a batch has to send.
-    private struct Missing {
-        var body: [UInt8] = []
-        var sequences = SequenceSet()
-        var latest = Int64.min
-        var expired: UInt64 = 0
-        var present: UInt64 = 0
-    }
-
     private static let lookAgainAfter: Int64 = 1_000_000_000
 
     private let tail: SpoolTail
@@ -40,7 +31,7 @@ final class BackfillTable {
     private let patience: Int64
     private let progress: Progress
     private let log: Logger
-    private var target: TargetTable?
+    private let sender: BatchSender
     private var position: TailPosition
     private(set) var result: Result
 
@@ -65,6 +56,7 @@ final class BackfillTable {
         log[metadataKey: "table"] = "\(table)"
         self.log = log
         result = Result(table: table)
+        sender = BatchSender(table: table, server: server)
         let checkpoint = store.checkpoint
         position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
     }
@@ -74,12 +66,7 @@ final class BackfillTable {
     /// - Throws: `BackfillStopped`, and failures of the server that lasted. All else is the result's problem.
     func run() throws -> Result {
         do {
-            target = try server.insist { server in
-                guard let target = TargetTable(answer: try server.query(TargetTable.query(self.result.table))) else {
-                    throw ProblemOfTable("table \(self.result.table) is not in ClickHouse; run `spool-loader migrate apply`")
-                }
-                return target
-            }
+            try sender.askTarget()
             try tail.refresh()
             try resume()
             try load()
@@ -182,10 +169,10 @@ final class BackfillTable {
     ///
     /// - Parameter attempt: of an earlier run that may have sent it; nil if it was never sent.
     private func load(_ batch: Batch, attempt: Int? = nil) throws {
-        if let complaint = target?.complaint(about: batch.segment.reader.header.columns) { throw ProblemOfTable(complaint) }
+        try sender.check(batch)
         let inRange = batch.chunks.filter { range.share(of: $0.header) != .none }
         guard !inRange.isEmpty else { return try advance(to: batch.end) { _ in } }
-        let before = try count(batch)
+        let before = try sender.count(batch)
         if before.rows != before.distinct {
             log.warning(
                 "of rows \(batch.firstSequence) to \(batch.endSequence - 1) ClickHouse has \(before.rows - before.distinct) doubled; `spool-loader audit` names them"
@@ -195,7 +182,7 @@ final class BackfillTable {
             result.present += rows(of: inRange)
             return try finish(batch, inRange) { _ in }
         }
-        let present = before.distinct == 0 ? SequenceSet() : try sequences(batch)
+        let present = before.distinct == 0 ? SequenceSet() : try sender.sequences(batch)
         let (body, sound, error) = try planner.read(batch)
         if let error, sound == 0 { return try quarantine(tail.damage(of: batch.chunks[0], in: batch.segment, error)) }
         guard sound == batch.chunks.count else {
@@ -207,7 +194,7 @@ final class BackfillTable {
         var (loaded, expired) = (UInt64(0), missing.expired)
         if !missing.sequences.isEmpty {
             let raw = body.withUnsafeBytes { crc32c($0) }
-            let sent = try send(missing, of: batch, checksum: raw, attempt: attempt, before: before)
+            let sent = try sender.send(missing, of: batch, attempt: attempt, before: before) { try note(batch, checksum: raw, attempt: $0) }
             loaded = sent.loaded
             expired += sent.expired
         }
@@ -217,6 +204,17 @@ final class BackfillTable {
             $0.rowsLoaded += loaded
             $0.rowsExpired += expired
         }
+    }
+
+    /// Durable before the first byte leaves: after a crash the same bytes go under the same token.
+    private func note(_ batch: Batch, checksum: UInt32, attempt: Int) throws {
+        let inflight = batch.inflight(checksum: checksum, attempt: attempt)
+        if store.checkpoint.inflight == inflight { return }
+        var checkpoint = store.checkpoint
+        checkpoint.segmentNumber = batch.segment.name.number
+        checkpoint.offset = batch.from
+        checkpoint.inflight = inflight
+        try store.save(checkpoint)
     }
 
     private func rows(of chunks: [LocatedChunk]) -> UInt64 { chunks.reduce(0) { $0 + UInt64($1.header.rows) } }
@@ -231,10 +229,10 @@ final class BackfillTable {
     }
 
     /// The rows of the batch that are in the range, not expired, and not in ClickHouse: whole chunks as they lie in the segment, of others a slice.
-    private func missing(of batch: Batch, _ body: [UInt8], _ present: SequenceSet) throws -> Missing {
-        let expiry = target?.engine.retention?.expired(at: Clock.now()) ?? .min
+    private func missing(of batch: Batch, _ body: [UInt8], _ present: SequenceSet) throws -> MissingRows {
+        let expiry = sender.expiry
         let segment = batch.segment.reader.header
-        var missing = Missing()
+        var missing = MissingRows()
         if present.isEmpty, batch.minEventTime > expiry, batch.chunks.allSatisfy({ range.share(of: $0.header) == .all }) {
             missing.body = body
             missing.sequences.insert(batch.firstSequence..<batch.endSequence)
@@ -277,89 +275,4 @@ final class BackfillTable {
         }
         return missing
     }
-
-    private func send(
-        _ missing: Missing, of batch: Batch, checksum: UInt32, attempt: Int?, before: (rows: UInt64, distinct: UInt64)
-    ) throws -> (loaded: UInt64, expired: UInt64) {
-        let rows = missing.sequences.count
-        var machine = attempt.map { BatchMachine(resuming: rows, attempt: $0) } ?? BatchMachine(rows: rows)
-        // The token names the bytes that are sent; the checkpoint those in the segment from which they can be made again.
-        let sent = missing.body.withUnsafeBytes { crc32c($0) }
-        while true {
-            switch machine.action() {
-            case .send(let attempt):
-                let inflight = batch.inflight(checksum: checksum, attempt: attempt)
-                if store.checkpoint.inflight != inflight {
-                    // Durable before the first byte leaves: after a crash the same bytes go under the same token.
-                    var checkpoint = store.checkpoint
-                    checkpoint.segmentNumber = batch.segment.name.number
-                    checkpoint.offset = batch.from
-                    checkpoint.inflight = inflight
-                    try store.save(checkpoint)
-                }
-                var token = inflight
-                token.checksum = sent
-                try server.awaitRate(rows: rows, bytes: UInt64(missing.body.count))
-                machine.sendBegins()
-                let answer = try server.insert(
-                    missing.body, table: result.table, columns: batch.segment.reader.header.columns,
-                    token: token.token(writer: store.checkpoint.writer, table: result.table))
-                switch answer {
-                case .ok: machine.sendSucceeded()
-                case .unreachable: machine.sendNeverLeft()
-                case .exception, .doubt: machine.sendDoubtful()
-                }
-            case .count:
-                let now = try count(batch)
-                machine.counted(
-                    present: now.rows - min(before.rows, now.rows), distinct: now.distinct - min(before.distinct, now.distinct),
-                    isWhollyExpired: false)
-            case .compare:
-                let expiry = target?.engine.retention?.expired(at: Clock.now()) ?? .min
-                let absent = missing.sequences.subtracting(try sequences(batch)).count
-                // Which of them expired on the way matters only if any can have.
-                machine.compared(missing: absent, expired: missing.latest <= expiry ? absent : 0)
-            case .finish(let loaded, let expired):
-                return (loaded, expired)
-            case .stop(let why): throw ProblemOfTable("rows \(batch.firstSequence) to \(batch.endSequence - 1): \(why)")
-            }
-        }
-    }
-
-    // MARK: Questions
-
-    /// The rows of the batch in ClickHouse, by who wrote them and their numbers; the event time lets it skip partitions.
-    private func from(_ batch: Batch) -> String {
-        let header = batch.segment.reader.header
-        let time = quotedIdentifier(header.columns[header.eventTimeColumn].name)
-        return """
-            FROM \(quotedIdentifier(result.table)) WHERE \(TableSchema.writerColumn) = \(quotedString(header.writer)) \
-            AND \(TableSchema.sequenceColumn) >= \(batch.firstSequence) AND \(TableSchema.sequenceColumn) < \(batch.endSequence) \
-            AND \(time) >= fromUnixTimestamp64Nano(\(batch.minEventTime), 'UTC') AND \(time) <= fromUnixTimestamp64Nano(\(batch.maxEventTime), 'UTC')
-            """
-    }
-
-    private func count(_ batch: Batch) throws -> (rows: UInt64, distinct: UInt64) {
-        try server.insist { server in
-            let body = try server.query("SELECT count(), uniqExact(\(TableSchema.sequenceColumn)) \(self.from(batch)) FORMAT TSV")
-            guard let numbers = numbers(inLine: body), numbers.count == 2 else {
-                throw CommandFailure("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", code: 74)
-            }
-            return (numbers[0], numbers[1])
-        }
-    }
-
-    private func sequences(_ batch: Batch) throws -> SequenceSet {
-        try server.insist { server in
-            let body = try server.query("SELECT \(TableSchema.sequenceColumn) \(self.from(batch)) FORMAT RowBinary")
-            return SequenceSet(spool_loader.sequences(body).sorted().map { $0..<$0 + 1 })
-        }
-    }
-}
-
-/// What ends one table and not the others: a person must look.
-private struct ProblemOfTable: Error, CustomStringConvertible {
-    let description: String
-
-    init(_ description: String) { self.description = description }
 }
