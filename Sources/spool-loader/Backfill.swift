@@ -61,6 +61,16 @@ final class Backfill {
         try CheckpointStore.peek(directory: live, writer: spool.writer, table: table)?.next
     }
 
+    /// Rows of which the loader found out that ClickHouse refuses them: one of them would hold up its whole batch.
+    private func refused(_ table: String) throws -> SequenceSet {
+        let list = QuarantineList(directory: live, writer: spool.writer, table: table)
+        var refused: [Range<UInt64>] = []
+        for (entry, rows) in try list.outstanding() {
+            if case .refused = entry { refused += rows.ranges }
+        }
+        return SequenceSet(refused)
+    }
+
     /// Loads, and tells what became of the rows.
     ///
     /// - Returns: a result for each table that was begun, and whether all were finished.
@@ -93,7 +103,7 @@ final class Backfill {
                 }
                 let table = try BackfillTable(
                     table: survey.table, spool: spool, checkpoints: checkpoints, limits: limits, range: range, liveFrom: survey.liveFrom,
-                    patience: patience, server: server, progress: progress, log: log)
+                    refused: try refused(survey.table), patience: patience, server: server, progress: progress, log: log)
                 current = table
                 let result = try table.run()
                 current = nil
@@ -112,6 +122,7 @@ final class Backfill {
             progress.finish()
             throw error
         }
+        progress.update { $0.label = "" }
         progress.finish()
         return (results, results.allSatisfy { $0.problem == nil && $0.quarantined == 0 })
     }

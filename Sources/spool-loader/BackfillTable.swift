@@ -14,7 +14,7 @@ final class BackfillTable {
         var present: UInt64 = 0
         /// Older than the table's TTL.
         var expired: UInt64 = 0
-        /// Cannot be read.
+        /// Cannot be read, or refused by ClickHouse when the loader sent them.
         var quarantined: UInt64 = 0
         /// Why the table was not finished; absent if it was.
         var problem: String?
@@ -28,6 +28,7 @@ final class BackfillTable {
     private let server: BackfillServer
     private let range: TimeRange
     private let liveFrom: UInt64?
+    private let refused: SequenceSet
     private let patience: Int64
     private let progress: Progress
     private let log: Logger
@@ -39,10 +40,11 @@ final class BackfillTable {
     ///
     /// - Parameters:
     ///   - liveFrom: the first sequence that belongs to the loader that runs on this spool; nil if there is none.
+    ///   - refused: rows that ClickHouse is known to refuse, which are not sent.
     ///   - patience: how long to wait for a part of the spool that is promised and does not come, nanoseconds.
     init(
         table: String, spool: SpoolDirectory, checkpoints: String, limits: BatchLimits, range: TimeRange, liveFrom: UInt64?,
-        patience: Int64, server: BackfillServer, progress: Progress, log: Logger
+        refused: SequenceSet, patience: Int64, server: BackfillServer, progress: Progress, log: Logger
     ) throws {
         tail = SpoolTail(spool: spool, table: table, mayQuarantineShort: true)
         planner = BatchPlanner(tail: tail, limits: limits)
@@ -50,6 +52,7 @@ final class BackfillTable {
         self.server = server
         self.range = range
         self.liveFrom = liveFrom
+        self.refused = refused
         self.patience = patience
         self.progress = progress
         var log = log
@@ -191,6 +194,7 @@ final class BackfillTable {
         }
         let missing = try missing(of: batch, body, present)
         result.present += missing.present
+        result.quarantined += missing.refused
         var (loaded, expired) = (UInt64(0), missing.expired)
         if !missing.sequences.isEmpty {
             let raw = body.withUnsafeBytes { crc32c($0) }
@@ -233,7 +237,9 @@ final class BackfillTable {
         let expiry = sender.expiry
         let segment = batch.segment.reader.header
         var missing = MissingRows()
-        if present.isEmpty, batch.minEventTime > expiry, batch.chunks.allSatisfy({ range.share(of: $0.header) == .all }) {
+        if present.isEmpty, batch.minEventTime > expiry, refused.intersection(batch.firstSequence..<batch.endSequence).isEmpty,
+            batch.chunks.allSatisfy({ range.share(of: $0.header) == .all })
+        {
             missing.body = body
             missing.sequences.insert(batch.firstSequence..<batch.endSequence)
             missing.latest = batch.maxEventTime
@@ -245,8 +251,9 @@ final class BackfillTable {
             if share == .none { continue }
             let sequences = header.firstSequence..<header.endSequence
             let there = present.intersection(sequences)
+            let bad = refused.intersection(sequences)
             let start = Int(chunk.offset - batch.from)
-            if share == .all, there.isEmpty, header.minEventTime > expiry {
+            if share == .all, there.isEmpty, bad.isEmpty, header.minEventTime > expiry {
                 missing.body += body[start..<Int(chunk.end - batch.from)]
                 missing.sequences.insert(sequences)
                 missing.latest = max(missing.latest, header.maxEventTime)
@@ -257,12 +264,15 @@ final class BackfillTable {
             }
             let times = block.columns[segment.eventTimeColumn]
             let known = Set(there.ranges.joined())
+            let unwanted = Set(bad.ranges.joined())
             var rows: [Int] = []
             for row in range.rows(of: block, eventTimeColumn: segment.eventTimeColumn) {
                 let sequence = header.firstSequence + UInt64(row)
                 let time = Int64(truncatingIfNeeded: times.integer(row))
                 if known.contains(sequence) {
                     missing.present += 1
+                } else if unwanted.contains(sequence) {
+                    missing.refused += 1
                 } else if time <= expiry {
                     missing.expired += 1
                 } else {

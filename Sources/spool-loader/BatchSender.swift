@@ -10,6 +10,8 @@ struct MissingRows {
     var latest = Int64.min
     /// Rows that are not sent since they are older than the table's TTL.
     var expired: UInt64 = 0
+    /// Rows that are not sent since ClickHouse is known to refuse them.
+    var refused: UInt64 = 0
     /// Rows that are there.
     var present: UInt64 = 0
 }

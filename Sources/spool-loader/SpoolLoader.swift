@@ -15,6 +15,7 @@ struct SpoolLoader: ParsableCommand {
             """,
         version: "0.1.0",
 <<<<<<< HEAD
+<<<<<<< HEAD
         subcommands: [
             Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
             Answers.self,
@@ -22,6 +23,11 @@ struct SpoolLoader: ParsableCommand {
 =======
         subcommands: [Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self])
 >>>>>>> 5877113 (Requeue: the quarantine list with refused and requeued rows, and the command that empties it; one sender for both commands)
+=======
+        subcommands: [
+            Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
+        ])
+>>>>>>> edd0556 (Backfill passes rows that ClickHouse is known to refuse; audit and prune count what was requeued no more; documents)
 
     static func main() {
         claimStandardDescriptors()

@@ -70,7 +70,7 @@ struct TableAudit {
             inventory, table: table, writer: spool.writer, server: server, isRestricted: times.from != .min || times.to != .max)
         var absent = inventory.rows.subtracting(comparison.present)
         let quarantined = absent.intersection(
-            SequenceSet(try CheckpointStore.quarantined(directory: checkpoints, writer: spool.writer, table: table)))
+            try QuarantineList(directory: checkpoints, writer: spool.writer, table: table).outstandingRows())
         absent = absent.subtracting(quarantined)
         var pending = SequenceSet()
         if let loaded {

@@ -10,7 +10,9 @@ import Testing
 /// One table of a spool into a server that may have some of its rows, with the checkpoint of its own.
 @Suite struct BackfillTests {
     private func run(
-        _ spool: TestSpool, _ server: FakeClickHouse, range: TimeRange = .everything, liveFrom: UInt64? = nil, batchRows: Int = 100_000
+        _ spool: TestSpool, _ server: FakeClickHouse, range: TimeRange = .everything, liveFrom: UInt64? = nil,
+        refused: SequenceSet = SequenceSet(),
+        batchRows: Int = 100_000
     ) throws -> BackfillTable.Result {
         let settings = try configuration([
             "loader.url": server.url, "loader.backoff": "1ms", "loader.backoff_max": "1ms", "loader.timeout": "2s",
@@ -24,7 +26,7 @@ import Testing
             try BackfillTable(
                 table: spool.table, spool: spool.spool, checkpoints: spool.checkpoints,
                 limits: BatchLimits(rows: batchRows, bytes: 1 << 20),
-                range: range, liveFrom: liveFrom, patience: 0, server: connection,
+                range: range, liveFrom: liveFrom, refused: refused, patience: 0, server: connection,
                 progress: Progress(screen: StatusLine(descriptor: nowhere), now: 0), log: log)
         }
         return try table.run()
@@ -113,6 +115,15 @@ import Testing
         #expect(server.holdsOnce(1..<5))
         #expect(try run(spool, server, liveFrom: 9).loaded == 4)
         #expect(server.holdsOnce(1..<9))
+    }
+
+    @Test("rows that ClickHouse is known to refuse do not hold up those around them")
+    func refusedBefore() throws {
+        let spool = try spool()
+        let server = FakeClickHouse()
+        let result = try run(spool, server, refused: SequenceSet([3..<4, 9..<13]))
+        #expect(result.loaded == 7 && result.quarantined == 5 && result.problem == nil)
+        #expect(server.copies.keys.sorted() == [1, 2, 4, 5, 6, 7, 8])
     }
 
     @Test("rows that are older than the TTL are expired, and not sent")

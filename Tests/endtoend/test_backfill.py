@@ -48,7 +48,7 @@ def test_ranges_of_time_load_their_rows_and_together_everything(pipeline: Pipeli
     middle = (nanoseconds(str(orders["earliest"])) + nanoseconds(str(orders["latest"]))) // 2
     assert plan(pipeline, "--until", str(middle))["orders"]["isUpperBound"], "the cut is meant to go through a chunk"
     pipeline.run_loader("backfill", "--until", str(middle))
-    wrong = f"SELECT count() FROM orders WHERE toUnixTimestamp64Nano(ts) >= {middle}"
+    wrong = f"SELECT count() FROM orders WHERE toUnixTimestamp64Nano(ts_intent) >= {middle}"
     assert pipeline.clickhouse.query(wrong).strip() == "0"
     first = rows_by_table(pipeline)["orders"]
     assert 0 < first < lines_by_table(day_file)["orders"]

@@ -25,7 +25,7 @@ extension SpoolLoader {
             help: ArgumentHelp("At most so many rows (100000) or bytes (20MiB) a second; may be given once for each.", valueName: "rate"))
         var rate: [RateLimit.Bound] = []
         @Option(help: ArgumentHelp("How long to wait for a part of the spool that is still being copied.", valueName: "duration"))
-        var wait = Patience(argument: "10m") ?? Patience(nanoseconds: 600_000_000_000)
+        var wait = Patience(nanoseconds: 600_000_000_000, text: "10m")
         @Flag(help: "Show what would be loaded, and load nothing.")
         var plan = false
         @Flag(help: "Print JSON.")
@@ -34,15 +34,17 @@ extension SpoolLoader {
         /// A duration on the command line.
         struct Patience: ExpressibleByArgument, CustomStringConvertible {
             let nanoseconds: Int64
+            let description: String
 
-            init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+            init(nanoseconds: Int64, text: String) {
+                self.nanoseconds = nanoseconds
+                description = text
+            }
 
             init?(argument: String) {
                 guard let nanoseconds = Quantity.duration(argument) else { return nil }
-                self.nanoseconds = nanoseconds
+                self.init(nanoseconds: nanoseconds, text: argument)
             }
-
-            var description: String { durationText(Double(nanoseconds) / 1e9) }
         }
 
         func validate() throws {

@@ -64,8 +64,7 @@ extension SpoolLoader {
                 prunings.append(
                     try TablePruning(
                         spool: spool, table: name, checkpoint: checkpoint,
-                        quarantined: SequenceSet(
-                            try CheckpointStore.quarantined(directory: checkpoints, writer: spool.writer, table: name)),
+                        quarantined: try QuarantineList(directory: checkpoints, writer: spool.writer, table: name).outstandingRows(),
                         keep: configuration.duration("loader.keep"), now: Clock.now(), includesQuarantined: withQuarantined))
             }
             if prunings.isEmpty, !known.isEmpty { throw noCheckpoint("\(checkpoints)/\(spool.writer)") }
