@@ -73,8 +73,9 @@ final class Backfill {
 
     /// Loads, and tells what became of the rows.
     ///
-    /// - Returns: a result for each table that was begun, and whether all were finished.
-    func run(progress: Progress, log: Logger) throws -> (results: [BackfillTable.Result], isComplete: Bool) {
+    /// - Returns: a result for each table, and whether all were finished.
+    /// - Throws: `CommandFailure` if ClickHouse failed for so long that it is better to come back later.
+    func run(progress: Progress, log: Logger) throws -> (results: [BackfillResult], isComplete: Bool) {
         let stopDescriptor = cp_stop_signals()
         guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
         defer { close(stopDescriptor) }
@@ -82,48 +83,78 @@ final class Backfill {
         let lock = try File.openForWriting("\(live)/backfill/\(spool.writer).lock")
         guard try lock.lock() else { throw CommandFailure("\(lock.path): another backfill of this spool is running", code: 74) }
         defer { withExtendedLifetime(lock) {} }
-        let server = try BackfillServer(configuration: configuration, rate: rate, stopDescriptor: stopDescriptor, log: log) {
-            progress.tick()
-        }
+        let http = HTTPClient()
+        let server = try ClickHouse(configuration: configuration, http: http, log: log)
         log.notice("spool \(spool.path) of writer \(spool.writer), ClickHouse \(server.url), checkpoints in \(checkpoints)")
         let surveys = try surveys()
         progress.update {
             $0.allRows = surveys.reduce(0) { $0 + $1.rows }
             $0.isGrowing = surveys.contains(where: \.isGrowing)
         }
-        var results: [BackfillTable.Result] = []
-        let limits = rate.limits(
-            BatchLimits(rows: configuration.count("loader.batch_rows"), bytes: configuration.bytes("loader.batch_bytes")))
-        var current: BackfillTable?
-        do {
-            for survey in surveys {
-                progress.update { $0.label = survey.table }
-                if let from = survey.liveFrom {
-                    log.notice("\(survey.table): rows from \(from) on belong to the loader with the checkpoint in \(live)")
-                }
-                let table = try BackfillTable(
-                    table: survey.table, spool: spool, checkpoints: checkpoints, limits: limits, range: range, liveFrom: survey.liveFrom,
-                    refused: try refused(survey.table), patience: patience, server: server, progress: progress, log: log)
-                current = table
-                let result = try table.run()
-                current = nil
-                if let problem = result.problem { log.error("\(survey.table): not finished: \(problem)") }
-                results.append(result)
+        let lanes = try lanes(surveys, server, log)
+        defer { progress.finish() }
+        while true {
+            let now = Clock.monotonic()
+            server.tend(now: now)
+            for lane in lanes where lane.problem == nil { lane.step(now: now, patience: patience) }
+            progress.update {
+                $0.rows = lanes.reduce(0) { $0 + $1.loader.tally.rows }
+                $0.bytes = lanes.reduce(0) { $0 + $1.loader.tally.bytes }
+                $0.label = lanes.first { !$0.isOver }?.loader.table ?? ""
             }
-        } catch is BackfillStopped {
-            progress.finish()
-            log.notice("stopped")
-            if var partial = current?.result {
-                partial.problem = "stopped; the same command goes on from here"
-                results.append(partial)
+            if lanes.allSatisfy(\.isOver) { break }
+            if let lane = lanes.first(where: { $0.hasFailedTooOften }) {
+                throw CommandFailure("\(lane.loader.lastProblem); the same command goes on where it stopped", code: 74)
             }
-            return (results, false)
-        } catch {
-            progress.finish()
-            throw error
+            http.wait(milliseconds: Self.wait(lanes, now), descriptors: [stopDescriptor])
+            if isStopAsked(stopDescriptor) {
+                log.notice("stopping")
+                let deadline = Clock.monotonic() + Self.stopGrace
+                while !http.isIdle && Clock.monotonic() < deadline { http.wait(milliseconds: 50) }
+                for lane in lanes { lane.stop() }
+                break
+            }
         }
-        progress.update { $0.label = "" }
-        progress.finish()
+        for lane in lanes { if let problem = lane.problem { log.error("\(lane.loader.table): not finished: \(problem)") } }
+        let results = lanes.map(\.result)
         return (results, results.allSatisfy { $0.problem == nil && $0.quarantined == 0 })
+    }
+
+    /// How long requests in flight may still end after a stop was asked for.
+    private static let stopGrace: Int64 = 5_000_000_000
+    private static let longestWait: Int64 = 100_000_000
+
+    private func lanes(_ surveys: [BackfillSurvey], _ server: ClickHouse, _ log: Logger) throws -> [BackfillLane] {
+        let (rate, reader) = (SharedRate(rate), BatchReader())
+        return try surveys.map { survey in
+            if let from = survey.liveFrom {
+                log.notice("\(survey.table): rows from \(from) on belong to the loader with the checkpoint in \(live)")
+            }
+            let refused = try refused(survey.table)
+            let ours = SequenceSet([0..<(survey.liveFrom ?? .max)]).subtracting(refused)
+            let scope = LoadScope(
+                times: range == .everything ? nil : range, sequences: survey.liveFrom == nil && refused.isEmpty ? nil : ours,
+                checkpoints: checkpoints, asksFirst: true, rate: rate)
+            let loader = try TableLoader(
+                table: survey.table, spool: spool, configuration: configuration, server: server, log: log, once: false, reader: reader,
+                scope: scope)
+            return BackfillLane(loader: loader, refusedBefore: refused.count)
+        }
+    }
+
+    private static func wait(_ lanes: [BackfillLane], _ now: Int64) -> Int32 {
+        var wait = longestWait
+        for lane in lanes where !lane.isOver {
+            switch lane.loader.status {
+            case .waiting(let until): wait = min(wait, until - now)
+            case .ready: wait = 0
+            case .working, .held, .drained, .stopped: break
+            }
+        }
+        return Int32(max(0, (wait + 999_999) / 1_000_000))
+    }
+
+    private func isStopAsked(_ descriptor: Int32) -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { read(descriptor, $0.baseAddress, $0.count) > 0 }
     }
 }

@@ -79,6 +79,21 @@ struct BatchPlanner {
         return selection.intersection(first..<end).ranges.first
     }
 
+    /// Behind a sealed segment of which nothing is wanted, without a look at its chunks.
+    ///
+    /// - Parameter start: the start of a segment; any other place is given back as it is.
+    func behindUnwanted(from start: TailPosition) throws -> TailPosition {
+        guard times != nil || selection != nil, start.offset == 0, let segment = try? tail.segment(number: start.segmentNumber),
+            let trailer = try? SegmentReader.trailer(of: segment.reader.file), trailer.firstSequence == start.next,
+            UInt64(clamping: trailer.indexBytes) <= trailer.fileBytes - segment.reader.start
+        else { return start }
+        let isInTime = times.map { $0.share(min: trailer.minEventTime, max: trailer.maxEventTime) != .none } ?? true
+        let isSelected = selection.map { !$0.intersection(trailer.firstSequence..<trailer.endSequence).isEmpty } ?? true
+        guard !isInTime || !isSelected else { return start }
+        return TailPosition(
+            segmentNumber: start.segmentNumber, offset: trailer.fileBytes - UInt64(trailer.indexBytes), next: trailer.endSequence)
+    }
+
     private func isWhole(_ wanted: Range<UInt64>, _ header: ChunkHeader) -> Bool {
         (times?.share(of: header) ?? .all) == .all && wanted == header.firstSequence..<header.endSequence
     }

@@ -3,15 +3,12 @@ import SpoolIO
 
 /// What of a batch is to be sent.
 struct MissingRows {
-    /// Chunks as they lie in the segment, and slices.
     var body: [UInt8] = []
     var sequences = SequenceSet()
     /// The latest event time among them.
     var latest = Int64.min
     /// Rows that are not sent since they are older than the table's TTL.
     var expired: UInt64 = 0
-    /// Rows that are not sent since ClickHouse is known to refuse them.
-    var refused: UInt64 = 0
     /// Rows that are there.
     var present: UInt64 = 0
 }
@@ -26,10 +23,10 @@ struct ProblemOfTable: Error, CustomStringConvertible {
 /// Brings rows that ClickHouse lacks to it, one insert after the other, for commands that ask before they send.
 final class BatchSender {
     private let table: String
-    private let server: BackfillServer
+    private let server: RequeueServer
     private var target: TargetTable?
 
-    init(table: String, server: BackfillServer) {
+    init(table: String, server: RequeueServer) {
         self.table = table
         self.server = server
     }
@@ -52,35 +49,16 @@ final class BatchSender {
     /// The latest event time that is older than the table's TTL.
     var expiry: Int64 { target?.engine.retention?.expired(at: Clock.now()) ?? .min }
 
-    /// Sends rows until they are there.
+    /// Sends rows until they are there, or ClickHouse refuses them.
     ///
-    /// - Parameters:
-    ///   - attempt: of an earlier run that may have sent them; nil if they were never sent.
-    ///   - before: rows of the batch that were there, and different ones among them.
-    ///   - note: called with the attempt before each send.
-    func send(
-        _ missing: MissingRows, of batch: Batch, attempt: Int?, before: (rows: UInt64, distinct: UInt64), note: (Int) throws -> Void
-    ) throws -> (loaded: UInt64, expired: UInt64) {
-        let outcome = try send(missing, of: batch, attempt: attempt, before: before, onlyOnce: false, note: note)
-        return (outcome.loaded, outcome.expired)
-    }
-
-    /// The same, but rows that ClickHouse refuses are not sent again.
-    ///
+    /// - Parameter before: rows of the batch that were there, and different ones among them.
     /// - Returns: also why they were refused; nil if they are there.
-    func sendOnce(
+    func send(
         _ missing: MissingRows, of batch: Batch, before: (rows: UInt64, distinct: UInt64)
     ) throws -> (loaded: UInt64, expired: UInt64, refusal: String?) {
-        // An earlier run may have been killed on the way.
-        try send(missing, of: batch, attempt: 0, before: before, onlyOnce: true) { _ in }
-    }
-
-    private func send(
-        _ missing: MissingRows, of batch: Batch, attempt: Int?, before: (rows: UInt64, distinct: UInt64), onlyOnce: Bool,
-        note: (Int) throws -> Void
-    ) throws -> (loaded: UInt64, expired: UInt64, refusal: String?) {
         let rows = missing.sequences.count
-        var machine = attempt.map { BatchMachine(resuming: rows, attempt: $0) } ?? BatchMachine(rows: rows)
+        // An earlier run may have been killed on the way.
+        var machine = BatchMachine(resuming: rows, attempt: 0)
         // The token names the bytes that are sent.
         let checksum = missing.body.withUnsafeBytes { crc32c($0) }
         var refusal: String?
@@ -88,8 +66,6 @@ final class BatchSender {
             switch machine.action() {
             case .send(let attempt):
                 if let refusal { return (0, 0, refusal) }
-                try note(attempt)
-                try server.awaitRate(rows: rows, bytes: UInt64(missing.body.count))
                 machine.sendBegins()
                 let header = batch.segment.reader.header
                 let answer = try server.insert(
@@ -100,7 +76,7 @@ final class BatchSender {
                 case .unreachable:
                     machine.sendNeverLeft()
                     try server.failed(answer)
-                case .exception where onlyOnce:
+                case .exception where answer.reaction.concernsRows:
                     machine.sendDoubtful()
                     refusal = answer.problem
                 case .exception, .doubt:
@@ -116,6 +92,7 @@ final class BatchSender {
                 let absent = missing.sequences.subtracting(try sequences(batch)).count
                 // Which of them expired on the way matters only if all can have.
                 machine.compared(missing: absent, expired: missing.latest <= expiry ? absent : 0)
+            case .divide: preconditionFailure("a refusal that the machine was not told of")
             case .finish(let loaded, let expired): return (loaded, expired, nil)
             case .stop(let why): throw ProblemOfTable("rows \(batch.firstSequence) to \(batch.endSequence - 1): \(why)")
             }
@@ -124,21 +101,12 @@ final class BatchSender {
 
     // MARK: Questions
 
-    /// The rows of the batch in ClickHouse, by who wrote them and their numbers; the event time lets it skip partitions.
-    private func from(_ batch: Batch) -> String {
-        let header = batch.segment.reader.header
-        let time = quotedIdentifier(header.columns[header.eventTimeColumn].name)
-        return """
-            FROM \(quotedIdentifier(table)) WHERE \(TableSchema.writerColumn) = \(quotedString(header.writer)) \
-            AND \(TableSchema.sequenceColumn) >= \(batch.firstSequence) AND \(TableSchema.sequenceColumn) < \(batch.endSequence) \
-            AND \(time) >= fromUnixTimestamp64Nano(\(batch.minEventTime), 'UTC') AND \(time) <= fromUnixTimestamp64Nano(\(batch.maxEventTime), 'UTC')
-            """
-    }
+    private func questions(_ batch: Batch) -> TableQuestions { TableQuestions(table: table, writer: batch.segment.reader.header.writer) }
 
     /// Rows of the batch that are there, and different ones among them.
     func count(_ batch: Batch) throws -> (rows: UInt64, distinct: UInt64) {
         try server.insist { server in
-            let body = try server.query("SELECT count(), uniqExact(\(TableSchema.sequenceColumn)) \(self.from(batch)) FORMAT TSV")
+            let body = try server.query(self.questions(batch).count(of: batch))
             guard let numbers = numbers(inLine: body), numbers.count == 2 else {
                 throw CommandFailure("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", code: 74)
             }
@@ -149,8 +117,8 @@ final class BatchSender {
     /// Which rows of the batch are there.
     func sequences(_ batch: Batch) throws -> SequenceSet {
         try server.insist { server in
-            let body = try server.query("SELECT \(TableSchema.sequenceColumn) \(self.from(batch)) FORMAT RowBinary")
-            return SequenceSet(spool_loader.sequences(body).sorted().map { $0..<$0 + 1 })
+            let body = try server.query(self.questions(batch).sequences(of: batch))
+            return SequenceSet(spool_loader.sequences(body).map { $0..<$0 + 1 })
         }
     }
 }

@@ -15,6 +15,8 @@ final class Flight {
     var machine: BatchMachine
     /// A request of it is under way.
     var isWorking = false
+    /// Whether it was sent since the start.
+    var wasSent = false
     /// What became of it; it stays in the list until those before it have come to their end too.
     var outcome: Outcome?
     /// The last answer of ClickHouse that refused it.

@@ -22,6 +22,21 @@ final class SharedRate {
     init(_ limit: RateLimit) { self.limit = limit }
 }
 
+/// What became of a table's rows.
+struct LoadTally: Equatable {
+    var loaded: UInt64 = 0
+    /// Were in ClickHouse before.
+    var present: UInt64 = 0
+    /// Older than the table's TTL.
+    var expired: UInt64 = 0
+    /// Cannot be read, or are refused.
+    var quarantined: UInt64 = 0
+    /// Bytes of the spool that the batches took.
+    var bytes: UInt64 = 0
+
+    var rows: UInt64 { loaded + present + expired + quarantined }
+}
+
 /// Settings of one table's lane.
 struct LaneSettings {
     /// Most batches on their way at a time.

@@ -24,7 +24,7 @@ final class RequeueTable {
     private let log: Logger
     private var result: Result
 
-    init(table: String, spool: SpoolDirectory, list: QuarantineList, server: BackfillServer, log: Logger) {
+    init(table: String, spool: SpoolDirectory, list: QuarantineList, server: RequeueServer, log: Logger) {
         self.spool = spool
         self.list = list
         self.log = log
@@ -34,7 +34,7 @@ final class RequeueTable {
 
     /// Tries every outstanding entry once. Each that succeeds is noted at once, durably.
     ///
-    /// - Throws: `BackfillStopped`, and failures of the server that lasted. All else is a problem of the result.
+    /// - Throws: `RequeueStopped`, and failures of the server that lasted. All else is a problem of the result.
     func run() throws -> Result {
         let outstanding = try list.outstanding()
         if outstanding.isEmpty { return result }
@@ -103,7 +103,7 @@ final class RequeueTable {
         }
         if !rows.isEmpty {
             missing.body = try BlockSlice.frame(of: block, rows: rows)
-            let sent = try sender.sendOnce(missing, of: batch, before: before)
+            let sent = try sender.send(missing, of: batch, before: before)
             if let refusal = sent.refusal {
                 result.problems.append("rows \(wanted.text()): ClickHouse refuses them still: \(refusal)")
                 return

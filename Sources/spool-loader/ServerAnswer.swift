@@ -179,7 +179,9 @@ enum ServerAnswer {
         }
         if !said.isEmpty { text += ": \(said)" }
         // What nginx answers to a client without a certificate, or with one that it does not trust.
-        if status == 400, said.contains("SSL certificate") { text += "; the server wants a client certificate: see loader.client_certificate" }
+        if status == 400, said.contains("SSL certificate") {
+            text += "; the server wants a client certificate: see loader.client_certificate"
+        }
         return .doubt(text, outcome, retryAfter: headers["retry-after"].flatMap { retryTime($0, date: headers["date"]) })
     }
 

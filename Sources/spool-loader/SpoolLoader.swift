@@ -14,20 +14,10 @@ struct SpoolLoader: ParsableCommand {
             Exit status: 0 done, 1 found or refused something, 64 wrong usage or configuration, 74 a file or the server failed.
             """,
         version: "0.1.0",
-<<<<<<< HEAD
-<<<<<<< HEAD
         subcommands: [
             Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
             Answers.self,
         ])
-=======
-        subcommands: [Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self])
->>>>>>> 5877113 (Requeue: the quarantine list with refused and requeued rows, and the command that empties it; one sender for both commands)
-=======
-        subcommands: [
-            Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
-        ])
->>>>>>> edd0556 (Backfill passes rows that ClickHouse is known to refuse; audit and prune count what was requeued no more; documents)
 
     static func main() {
         claimStandardDescriptors()

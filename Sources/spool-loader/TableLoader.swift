@@ -41,6 +41,10 @@ final class TableLoader {
     private(set) var lastProblem = ""
     /// Whether what it waits for is not in the spool yet.
     private(set) var isWaitingForCopy = false
+    /// Whether only a person can mend what it fails at.
+    private(set) var needsPerson = false
+    /// What became of rows since the start.
+    private(set) var tally = LoadTally()
 
     private let tail: SpoolTail
     private var planner: BatchPlanner
@@ -257,6 +261,10 @@ final class TableLoader {
     private func finish(_ flight: Flight, loaded: UInt64, expired: UInt64) {
         if expired > 0 { log.warning("\(expired) of \(flight.rowsText) are older than the table's TTL: expired") }
         flight.outcome = .loaded(loaded, expired: expired)
+        if flight.wasSent { tally.loaded += loaded } else { tally.present += loaded }
+        tally.expired += expired
+        tally.bytes += flight.batch.to - flight.batch.from
+        needsPerson = false
         pace.finished()
         if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
         failures = 0
@@ -369,6 +377,7 @@ final class TableLoader {
             return try begin(batch, at: flights.count, follows: flights.last?.batch.endSequence ?? wanted.next, now: now, &toSend)
                 ? nil : .working
         case .skip(let next), .other(.move(let next)):
+            let next = try planner.behindUnwanted(from: next)
             if flights.isEmpty { wanted.position = next }
             frontier = next
             return nil
@@ -398,6 +407,7 @@ final class TableLoader {
                 reason: "lost, as the segment's header declares")
             wanted.position = then
             wanted.rowsQuarantined += UInt64(rows.count)
+            tally.quarantined += UInt64(rows.count)
         case .notHereYet(let why):
             logOnce(.warning, why)
             lastProblem = why
@@ -443,6 +453,7 @@ final class TableLoader {
             damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes, reason: damage.reason)
         wanted.position = damage.then
         wanted.rowsQuarantined += UInt64(damage.rows.count)
+        tally.quarantined += UInt64(damage.rows.count)
     }
 
     // MARK: The target
@@ -554,6 +565,7 @@ final class TableLoader {
     private func send(_ flight: Flight, now: Int64) {
         flight.machine.sendBegins()
         flight.isWorking = true
+        flight.wasSent = true
         pace.sent(at: now)
         server.insert(
             flight.body, table: table, columns: flight.batch.segment.reader.header.columns,
@@ -679,6 +691,7 @@ final class TableLoader {
             batch.firstSequence..<batch.endSequence, segment: batch.segment.name, offset: batch.from, bytes: batch.to - batch.from,
             reason: "refused: \(refusal.problem)", values: values)
         flight.outcome = .quarantined
+        tally.quarantined += batch.rows
     }
 
     /// A row's values as one line of JSON.
@@ -721,6 +734,7 @@ final class TableLoader {
     ) {
         if case .stopped = status { return }
         failures += 1
+        needsPerson = reaction == .configuration
         lastProblem = problem
         let isFirst = failures == 1 && (reaction == .retryNow || reaction == .refreshSchema)
         let until = now + max(atLeast, isFirst ? 0 : backoff.next(random: &random))
@@ -729,7 +743,9 @@ final class TableLoader {
         // What was asked for again and is still refused needs a person too.
         if alarms || reaction == .configuration || (reaction == .refreshSchema && failures > 1) {
             logOnce(
-                .critical, "RecorderFailure: \(problem); \(advice.isEmpty || problem.contains(advice) ? "a person must act" : advice); tries again, nothing is lost")
+                .critical,
+                "RecorderFailure: \(problem); \(advice.isEmpty || problem.contains(advice) ? "a person must act" : advice); tries again, nothing is lost"
+            )
         } else {
             logOnce(.error, "\(problem); tries again, nothing is lost")
         }

@@ -89,7 +89,7 @@ extension SpoolLoader {
             if !problems.isEmpty { throw ExitCode(1) }
         }
 
-        private func show(_ results: [BackfillTable.Result]) throws {
+        private func show(_ results: [BackfillResult]) throws {
             if json { return try printJSON(results) }
             var text = TextTable(["TABLE", "LOADED", "ALREADY THERE", "EXPIRED", "QUARANTINED", "RESULT"], numbers: [1, 2, 3, 4])
             for result in results {

@@ -59,8 +59,7 @@ extension SpoolLoader {
             guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
             defer { close(stopDescriptor) }
             let log = makeLogger("spool-loader")
-            let connection = try BackfillServer(configuration: configuration, rate: RateLimit([]), stopDescriptor: stopDescriptor, log: log)
-            {}
+            let connection = try RequeueServer(configuration: configuration, stopDescriptor: stopDescriptor, log: log)
             var results: [RequeueTable.Result] = []
             do {
                 for (name, list) in lists where try !list.outstanding().isEmpty {
@@ -70,7 +69,7 @@ extension SpoolLoader {
                         results.append(try RequeueTable(table: name, spool: spool, list: list, server: connection, log: log).run())
                     }
                 }
-            } catch is BackfillStopped {
+            } catch is RequeueStopped {
                 printToStandardError("spool-loader: stopped; the same command goes on from here")
                 throw ExitCode(1)
             }

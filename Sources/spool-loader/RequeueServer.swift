@@ -6,10 +6,10 @@ import SpoolFormat
 import SpoolIO
 
 /// A stop was asked for: the command ends, and the same command goes on later.
-struct BackfillStopped: Error {}
+struct RequeueStopped: Error {}
 
-/// ClickHouse for a command that does one thing after the other: waits for answers, between failures, and for the rate.
-final class BackfillServer {
+/// ClickHouse for a command that does one thing after the other: waits for answers, and between failures.
+final class RequeueServer {
     /// How many failures in a row end the command. With the longest wait between them some minutes.
     private static let maxFailures = 12
     /// How long a request in flight may still end after a stop was asked for.
@@ -20,18 +20,12 @@ final class BackfillServer {
     private let log: Logger
     private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
-    private var rate: RateLimit
     private let stopDescriptor: Int32
-    private let tick: () -> Void
     private var isStopping = false
 
-    /// - Parameters:
-    ///   - stopDescriptor: becomes readable when a stop is asked for; -1 if nothing can.
-    ///   - tick: called some times a second while it waits.
-    init(configuration: Configuration, rate: RateLimit, stopDescriptor: Int32, log: Logger, tick: @escaping () -> Void) throws {
-        self.tick = tick
-        server = try ClickHouse(configuration: configuration, http: HTTPClient())
-        self.rate = rate
+    /// - Parameter stopDescriptor: becomes readable when a stop is asked for; -1 if nothing can.
+    init(configuration: Configuration, stopDescriptor: Int32, log: Logger) throws {
+        server = try ClickHouse(configuration: configuration, http: HTTPClient(), log: log)
         self.stopDescriptor = stopDescriptor
         self.log = log
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
@@ -42,7 +36,7 @@ final class BackfillServer {
     /// Does it again, with waits between, while the server fails.
     ///
     /// - Throws: the failure itself once it has lasted; errors of other kinds at once.
-    func insist<Answer>(_ work: (BackfillServer) throws -> Answer) throws -> Answer {
+    func insist<Answer>(_ work: (RequeueServer) throws -> Answer) throws -> Answer {
         while true {
             do {
                 return try work(self)
@@ -57,7 +51,6 @@ final class BackfillServer {
         server.query(sql) { answer = $0 }
         let answered = try wait { answer }
         guard case .ok(let body) = answered else {
-            if case .unreachable = answered { server.useNextServer() }
             throw CommandFailure("ClickHouse at \(url): \(answered.problem)", code: 74)
         }
         return body
@@ -75,7 +68,6 @@ final class BackfillServer {
     /// - Throws: `CommandFailure` once it has failed for long.
     func failed(_ answer: ServerAnswer) throws {
         let problem = "ClickHouse at \(url): \(answer.problem)"
-        if case .unreachable = answer { server.useNextServer() }
         try failed(problem)
     }
 
@@ -83,15 +75,9 @@ final class BackfillServer {
     /// questions between are answered.
     func succeeded() { backoff.reset() }
 
-    /// Waits until the rate allows a batch, and counts it.
-    func awaitRate(rows: UInt64, bytes: UInt64) throws {
-        while case let wait = rate.wait(now: Clock.monotonic()), wait > 0 { try pause(wait) }
-        rate.take(rows: rows, bytes: bytes, now: Clock.monotonic())
-    }
-
-    /// - Throws: `BackfillStopped` if a stop was asked for.
+    /// - Throws: `RequeueStopped` if a stop was asked for.
     func checkStop() throws {
-        if isStopAsked() { throw BackfillStopped() }
+        if isStopAsked() { throw RequeueStopped() }
     }
 
     /// Waits so many nanoseconds.
@@ -100,7 +86,6 @@ final class BackfillServer {
         while case let rest = until - Clock.monotonic(), rest > 0 {
             try checkStop()
             server.http.wait(milliseconds: min(Int32(clamping: rest / 1_000_000 + 1), Self.tickMilliseconds), descriptors: descriptors)
-            tick()
         }
         try checkStop()
     }
@@ -118,11 +103,10 @@ final class BackfillServer {
         while true {
             if let answer = answer() { return answer }
             server.http.wait(milliseconds: Self.tickMilliseconds, descriptors: isStopping ? [] : descriptors)
-            tick()
             if isStopAsked() {
                 let limit = deadline ?? Clock.monotonic() + Self.stopGrace
                 deadline = limit
-                if Clock.monotonic() > limit { throw BackfillStopped() }
+                if Clock.monotonic() > limit { throw RequeueStopped() }
             }
         }
     }
