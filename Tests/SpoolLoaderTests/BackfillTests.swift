@@ -219,6 +219,19 @@ import Testing
         return times
     }
 
+    @Test("a batch that was in flight and cannot be read again is asked for like any other")
+    func inflightDamaged() throws {
+        let spool = try spool()
+        let server = FakeClickHouse(Array(repeating: .exception(469), count: 13))
+        #expect(throws: CommandFailure.self) { try run(spool, server) }
+        #expect(try CheckpointStore.peek(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)?.inflight != nil)
+        let segment = try spool.segments()[0]
+        try spool.flip(spool.path(of: segment), at: spool.chunks(of: segment)[1].end - 10)
+        let result = try run(spool, server)
+        #expect(result.loaded == 8 && result.quarantined == 4)
+        #expect(server.copies.keys.sorted() == [1, 2, 3, 4, 9, 10, 11, 12])
+    }
+
     @Test("whatever was there, whatever is asked for and whatever fails: each row of the range is there once", arguments: Seeds.take(20))
     func model(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
