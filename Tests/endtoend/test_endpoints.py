@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from checks import assert_exactly_once, rows_by_table
+from checks import assert_exactly_once
 from conftest import QUICK, MakePipeline
 from fronts import Front, Proxy
 from pipeline import Pipeline, Process, wait_until
@@ -36,9 +36,14 @@ def two_ways(make_pipeline: MakePipeline) -> tuple[Pipeline, Front, Front]:
     return pipeline, first, second
 
 
+def orders(pipeline: Pipeline) -> int:
+    return int(pipeline.clickhouse.query("SELECT count() FROM orders"))
+
+
 def changes(pipeline: Pipeline) -> list[tuple[str, str]]:
     """From which server to which the loader has gone, as its log tells."""
-    return re.findall(r"ClickHouse: from (\S+) to (\S+): ", pipeline.loader.log.read_text())
+    log = pipeline.loader.log
+    return re.findall(r"ClickHouse: from (\S+) to (\S+): ", log.read_text()) if log.exists() else []
 
 
 @pytest.mark.parametrize("fault", ["kill", "stall", "busy"])
@@ -48,9 +53,14 @@ def test_another_way_is_taken_and_the_first_one_again_later(fault: str, two_ways
     pipeline.loader.start()
     lines = orders_file.read_bytes().splitlines(keepends=True)
     producer = Producer(str(pipeline.socket), "test")
-    for line in lines[:len(lines) // 3]:
-        producer.put(line)
-    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 0, 20)
+
+    def put(part: list[bytes]) -> None:
+        for line in part:
+            producer.put(line)
+        assert producer.finish(10), "the writer must not wait for ClickHouse"
+
+    put(lines[:len(lines) // 3])
+    assert wait_until(lambda: orders(pipeline) > 0, 20, step=0.1)
     if fault == "stall":
         first.stall()
     else:
@@ -59,10 +69,9 @@ def test_another_way_is_taken_and_the_first_one_again_later(fault: str, two_ways
         first.kill()
         if fault == "busy":
             first.start()
-    for line in lines[len(lines) // 3:2 * len(lines) // 3]:
-        producer.put(line)
+    put(lines[len(lines) // 3:2 * len(lines) // 3])
     assert wait_until(lambda: changes(pipeline) != [], 20)
-    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) == producer.queued, 20)
+    assert wait_until(lambda: orders(pipeline) == 2 * len(lines) // 3, 20, step=0.1)
     assert changes(pipeline) == [(first.url, second.url)]
 
     first.reply = None
@@ -72,10 +81,8 @@ def test_another_way_is_taken_and_the_first_one_again_later(fault: str, two_ways
         first.start()
     assert wait_until(lambda: len(changes(pipeline)) > 1, 30)
     before = len(first.request_lines)
-    for line in lines[2 * len(lines) // 3:]:
-        producer.put(line)
-    assert producer.finish(10)
-    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) == producer.queued, 20)
+    put(lines[2 * len(lines) // 3:])
+    assert wait_until(lambda: orders(pipeline) == len(lines), 20, step=0.1)
     assert changes(pipeline) == [(first.url, second.url), (second.url, first.url)]
     assert any("INSERT" in line for line in first.request_lines[before:])
     pipeline.writer.stop()
@@ -88,7 +95,10 @@ def test_another_way_is_taken_and_the_first_one_again_later(fault: str, two_ways
 def test_a_server_whose_way_is_cut_in_the_middle_of_inserts_gets_no_row_twice(two_ways: tuple[Pipeline, Front, Front], day_file: Path) -> None:
     pipeline, first, second = two_ways
     pipeline.import_files(day_file)
+    first.kill()
     pipeline.loader.start()
+    assert wait_until(lambda: changes(pipeline) != [], 20)
+    first.start()
     for _ in range(12):
         for front in (first, second):
             time.sleep(0.15)
@@ -98,14 +108,13 @@ def test_a_server_whose_way_is_cut_in_the_middle_of_inserts_gets_no_row_twice(tw
     pipeline.loader.stop()
     pipeline.load_once()
     assert_exactly_once(pipeline, day_file)
-    assert changes(pipeline), "the loader never met a cut"
 
 
 def test_no_pings_while_the_first_server_answers(two_ways: tuple[Pipeline, Front, Front], orders_file: Path) -> None:
     pipeline, first, second = two_ways
     pipeline.import_files(orders_file)
     pipeline.loader.start()
-    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 1_000, 20)
+    assert wait_until(lambda: orders(pipeline) > 1_000, 20, step=0.1)
     pipeline.loader.stop()
     assert first.request_lines and second.request_lines == []
     assert not any("/ping" in line for line in first.request_lines)
@@ -123,7 +132,7 @@ def test_when_no_server_answers_that_is_said_once_and_all_are_tried(two_ways: tu
     assert log.read_text().count("no server is usable") == 1
     second.start()
     assert wait_until(lambda: f"{second.url} answers again" in log.read_text(), 30)
-    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 1_000, 20)
+    assert wait_until(lambda: orders(pipeline) > 1_000, 20, step=0.1)
     pipeline.loader.stop()
     assert_exactly_once(pipeline, orders_file)
 
@@ -226,7 +235,7 @@ def test_a_password_reaches_clickhouse_and_nothing_else(source: Source, make_pip
         words = with_urls(pipeline.loader_command("run", *flags), front.url)
         process = subprocess.Popen([str(word) for word in words], stdout=out, stderr=out, env=os.environ | environment)
     try:
-        assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 1_000, 20), log.read_text()
+        assert wait_until(lambda: orders(pipeline) > 1_000, 20, step=0.1), log.read_text()
         said.append(Path(f"/proc/{process.pid}/cmdline").read_bytes().decode())
     finally:
         process.terminate()
@@ -260,7 +269,7 @@ def test_a_password_that_was_changed_is_taken_without_a_restart(make_pipeline: M
     assert wait_until(lambda: log.exists() and "Authentication failed" in log.read_text(), 20)
     assert "can be read by every user" in log.read_text()
     used.write_text(PASSWORD + "\n")
-    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 1_000, 20)
+    assert wait_until(lambda: orders(pipeline) > 1_000, 20, step=0.1)
     pipeline.loader.stop()
     assert "the file has another one now" in log.read_text() and PASSWORD not in log.read_text()
 

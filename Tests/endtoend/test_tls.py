@@ -240,7 +240,7 @@ def test_a_proxy_without_its_server_is_waited_for(site: Site, orders_file: Path)
     try:
         assert wait_until(lambda: "HTTP status 502: 502 Bad Gateway" in loader.log.read_text(), 20)
         pipeline.clickhouse.start_and_wait()
-        assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 1_000, 20), loader.log.read_text()
+        assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) > 1_000, 20, step=0.2), loader.log.read_text()
         assert loader.stop() == 0
     finally:
         loader.kill()
