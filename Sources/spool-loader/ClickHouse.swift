@@ -42,6 +42,9 @@ final class ClickHouse {
     /// The server in use; while an answer is handed out, the one that gave it.
     var url: String { endpoints.name(of: answering ?? endpoints.current) }
 
+    /// The server in use, since when (monotonic clock), and why.
+    var inUse: (url: String, since: Int64, why: String) { (endpoints.name, endpoints.since, endpoints.why) }
+
     /// Asks servers that are preferred over the one in use whether they answer again. To be called now and then; free of cost while the
     /// first server is in use.
     func tend(now: Int64) {

@@ -20,7 +20,7 @@ struct HTTPRequest {
 enum HTTPResult {
     /// The exchange ended cleanly: the whole answer is here. Header names are in lower case.
     case answered(status: Int, headers: [String: String], body: [UInt8])
-    /// No connection came about, and not one byte of the body was handed out: no server has the request.
+    /// No connection came about, or none that took anything: not one byte of the body was handed out, so no server has the request.
     case unreachable(String, Outcome)
     /// The connection broke, timed out or answered nonsense: the server may have done anything.
     case broken(String, Outcome)
@@ -175,7 +175,9 @@ final class HTTPClient {
     private func endOverdue() {
         let now = Clock.monotonic()
         let overdue = transfers.compactMap { handle, transfer in transfer.movement.problem(at: now).map { (handle, $0) } }
-        for (handle, problem) in overdue { end(handle, .broken(problem, .timeout)) }
+        for (handle, problem) in overdue {
+            end(handle, transfers[handle]?.isUntouched == true ? .unreachable(problem, .timeout) : .broken(problem, .timeout))
+        }
     }
 
     private func end(_ handle: UnsafeMutableRawPointer, _ result: HTTPResult) {

@@ -1,10 +1,13 @@
 """Several addresses, unix sockets, proxies and credentials: how the loader gets to ClickHouse, and that no password gets anywhere else."""
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from checks import assert_exactly_once
 from conftest import QUICK, MakePipeline
 from fronts import Front, Proxy
-from pipeline import Pipeline, Process, wait_until
+from pipeline import ROOT, Pipeline, Process, wait_until
 from send_events import Producer
 
 SETTLE = QUICK + 'settle = "500ms"\nbatch_bytes = "64KiB"\n'
@@ -176,6 +179,23 @@ def test_a_proxy_is_used_only_where_the_configuration_says_so(pipeline: Pipeline
     assert gone.returncode == 74 and "connect" in gone.stderr
     refused = audit(f"http://user:{PASSWORD}@127.0.0.1:1")
     assert refused.returncode == 64 and PASSWORD not in refused.stderr
+
+
+def test_the_sink_of_the_measurements_takes_every_byte(pipeline: Pipeline, day_file: Path) -> None:
+    pipeline.import_files(day_file)
+    sink = subprocess.Popen([sys.executable, str(ROOT / "Benchmarks" / "sink.py")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert sink.stdout is not None
+        url = sink.stdout.readline().split()[1]
+        result = subprocess.run([str(word) for word in with_urls(pipeline.loader_command("run", "--once"), url)], capture_output=True, text=True, timeout=60)
+        assert result.returncode == 0, result.stdout + result.stderr
+        with urllib.request.urlopen(url + "/stats", timeout=10) as answer:
+            taken = json.loads(answer.read())
+    finally:
+        sink.kill()
+        sink.wait()
+    chunks = sum(path.stat().st_size for path in pipeline.spool.rglob("*.lz4"))
+    assert taken["inserts"] > 0 and 0.5 * chunks < taken["bytes"] < chunks
 
 
 # MARK: Passwords
