@@ -15,6 +15,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 MAX_HEAD = 64 << 10
@@ -42,8 +43,8 @@ def layouts(schemas: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 class Sink:
-    def __init__(self, tables: dict[str, list[tuple[str, str]]], buffer_bytes: int) -> None:
-        self._tables, self._buffer_bytes = tables, buffer_bytes
+    def __init__(self, tables: dict[str, list[tuple[str, str]]], buffer_bytes: int, rate: int | None) -> None:
+        self._tables, self._buffer_bytes, self._rate = tables, buffer_bytes, rate
         self._lock = threading.Lock()
         self._inserts = self._bytes = self._requests = 0
 
@@ -74,12 +75,14 @@ class Sink:
         elif "query=INSERT" in target:
             taken = min(length, len(rest))
             rest, left = rest[taken:], length - taken
-            view = memoryview(buffer)
+            view, begun = memoryview(buffer), time.monotonic()
             while left:
                 count = connection.recv_into(view[:min(left, len(buffer))])
                 if not count:
                     raise ValueError("cut off in the middle of a body")
                 left -= count
+                if self._rate:
+                    time.sleep(max(0.0, begun + (length - left) / self._rate - time.monotonic()))
             with self._lock:
                 self._inserts += 1
                 self._bytes += length
@@ -138,10 +141,14 @@ def main() -> int:
     parser.add_argument("--listen", default="127.0.0.1:0", metavar="HOST:PORT")
     parser.add_argument("--schemas", type=Path, default=Path(__file__).resolve().parent.parent / "schemas", metavar="DIR")
     parser.add_argument("--buffer", type=int, default=1 << 20, metavar="BYTES", help="what is read at a time")
+    parser.add_argument("--rate", type=int, metavar="BYTES", help="take so many bytes a second of a body, as over a slow line")
     options = parser.parse_args()
     host, _, port = options.listen.rpartition(":")
-    sink = Sink(layouts(options.schemas), options.buffer)
+    sink = Sink(layouts(options.schemas), 16 << 10 if options.rate else options.buffer, options.rate)
     with socket.create_server((host, int(port)), backlog=64) as listener:
+        if options.rate:
+            # Accepted connections take it over. What has left the sender is then nearly what was read here.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 << 10)
         print("ready http://%s:%d" % listener.getsockname()[:2], flush=True)
         try:
             while True:

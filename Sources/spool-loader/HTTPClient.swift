@@ -35,7 +35,7 @@ enum HTTPResult {
 /// that trickles on purpose falls short of.
 struct Movement {
     /// Bytes a second below which a request, on the whole, does not count as moving.
-    static let leastRate: Int64 = 4_096
+    static let leastRate: Int64 = 16_384
 
     let timeout: Int64
     let began: Int64
@@ -81,7 +81,8 @@ final class HTTPClient {
     private static let maxIdleSeconds = 2
     /// What libcurl asks of a body at a time, and so what it gives to one send.
     private static let uploadBufferBytes = 256 << 10
-    private static let maxUnsentBytes: UInt32 = 512 << 10
+    /// Together with a piece of that size this must leave within the timeout even at ``Movement/leastRate``.
+    private static let maxUnsentBytes: UInt32 = 256 << 10
 
     init() {
         curl_global_init(Int(CURL_GLOBAL_DEFAULT))

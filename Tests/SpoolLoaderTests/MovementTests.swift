@@ -39,7 +39,7 @@ import Testing
             now += Self.second
         }
         #expect(now < 12 * Self.second)
-        #expect(movement.problem(at: now)?.contains("fewer than 4096 bytes a second") == true)
+        #expect(movement.problem(at: now)?.contains("fewer than 16384 bytes a second") == true)
     }
 
     @Test func nothingMovedIsNoMovement() {

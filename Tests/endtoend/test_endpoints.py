@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from checks import assert_exactly_once
-from conftest import QUICK, MakePipeline
+from conftest import QUICK, MakePipeline, generated
 from fronts import Front, Proxy
 from pipeline import ROOT, Pipeline, Process, wait_until
 from send_events import Producer
@@ -181,21 +181,38 @@ def test_a_proxy_is_used_only_where_the_configuration_says_so(pipeline: Pipeline
     assert refused.returncode == 64 and PASSWORD not in refused.stderr
 
 
-def test_the_sink_of_the_measurements_takes_every_byte(pipeline: Pipeline, day_file: Path) -> None:
-    pipeline.import_files(day_file)
-    sink = subprocess.Popen([sys.executable, str(ROOT / "Benchmarks" / "sink.py")], stdout=subprocess.PIPE, text=True)
+def into_sink(pipeline: Pipeline, *options: str) -> tuple[dict[str, int], str]:
+    """Load into a sink; gives what it has taken, and what the loader has said."""
+    sink = subprocess.Popen([sys.executable, str(ROOT / "Benchmarks" / "sink.py"), *options], stdout=subprocess.PIPE, text=True)
     try:
         assert sink.stdout is not None
         url = sink.stdout.readline().split()[1]
-        result = subprocess.run([str(word) for word in with_urls(pipeline.loader_command("run", "--once"), url)], capture_output=True, text=True, timeout=60)
-        assert result.returncode == 0, result.stdout + result.stderr
+        result = subprocess.run([str(word) for word in with_urls(pipeline.loader_command("run", "--once"), url)],
+                                capture_output=True, text=True, timeout=100)
         with urllib.request.urlopen(url + "/stats", timeout=10) as answer:
             taken = json.loads(answer.read())
     finally:
         sink.kill()
         sink.wait()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return taken, result.stderr
+
+
+def test_the_sink_of_the_measurements_takes_every_byte(pipeline: Pipeline, day_file: Path) -> None:
+    pipeline.import_files(day_file)
+    taken, _ = into_sink(pipeline)
     chunks = sum(path.stat().st_size for path in pipeline.spool.rglob("*.lz4"))
     assert taken["inserts"] > 0 and 0.5 * chunks < taken["bytes"] < chunks
+
+
+def test_a_large_batch_over_a_slow_line_is_not_cut_off(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.config.write_text('[loader]\ntimeout = "2s"\nbackoff = "30ms"\n')
+    rows = generated("sample_market_data.py", "--rows", "40000", to=tmp_path / "market.jsonl")
+    pipeline.import_files(rows)
+    # Three times the timeout, all of which would fit into the kernel's buffers.
+    taken, said = into_sink(pipeline, "--rate", "500000")
+    assert taken["inserts"] == 1 and taken["bytes"] > 3_000_000, taken
+    assert "timed out" not in said
 
 
 # MARK: Passwords
