@@ -131,10 +131,10 @@ final class Backfill {
                 log.notice("\(survey.table): rows from \(from) on belong to the loader with the checkpoint in \(live)")
             }
             let refused = try refused(survey.table)
-            let ours = SequenceSet([0..<(survey.liveFrom ?? .max)]).subtracting(refused)
             let scope = LoadScope(
-                times: range == .everything ? nil : range, sequences: survey.liveFrom == nil && refused.isEmpty ? nil : ours,
-                checkpoints: checkpoints, asksFirst: true, rate: rate)
+                times: range == .everything ? nil : range,
+                sequences: refused.isEmpty ? nil : SequenceSet([0..<(.max)]).subtracting(refused),
+                end: survey.liveFrom, checkpoints: checkpoints, asksFirst: true, rate: rate)
             let loader = try TableLoader(
                 table: survey.table, spool: spool, configuration: configuration, server: server, log: log, once: false, reader: reader,
                 scope: scope)

@@ -5,6 +5,8 @@ import SpoolFormat
 struct LoadScope {
     var times: TimeRange?
     var sequences: SequenceSet?
+    /// The first sequence that is left to another loader; the checkpoint does not pass it.
+    var end: UInt64?
     /// Where the checkpoints are, if not where the live loader's are.
     var checkpoints: String?
     /// Whether rows may be in ClickHouse already, loaded by another: then each batch is asked for first, and only what is missing is sent.

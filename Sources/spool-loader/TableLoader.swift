@@ -222,9 +222,17 @@ final class TableLoader {
                 gone.append(inflight)
                 continue
             }
-            let batch = try planner.batch(of: inflight)
+            let batch: Batch
+            do {
+                batch = try planner.batch(of: inflight)
+            } catch let failure as CommandFailure where scope.asksFirst {
+                // It is asked for like any other; what cannot be read any more is not sent again.
+                log.warning("\(failure)")
+                continue
+            }
             let checked = try reader.check(batch)
             guard checked.sound == batch.chunks.count, checked.checksum == inflight.checksum else {
+                if scope.asksFirst { continue }
                 throw planner.cannotRead(inflight, "its bytes have changed")
             }
             log.notice(
@@ -357,7 +365,8 @@ final class TableLoader {
     /// - Returns: nil to go on planning.
     private func planBehindAll(now: Int64, mayBegin: Bool, _ toSend: inout [Flight]) throws -> Status? {
         let start = flights.isEmpty ? wanted.position : frontier
-        switch try planner.plan(from: start, until: nextCut(after: start.next)) {
+        if let end = scope.end, start.next >= end { return .drained }
+        switch try planner.plan(from: start, until: min(scope.end ?? .max, nextCut(after: start.next) ?? .max)) {
         case .batch(let batch, let isFull):
             if !mayBegin && now - (heldSince ?? now) < DrainOrder.longestHold {
                 heldSince = heldSince ?? now
@@ -617,6 +626,10 @@ final class TableLoader {
                 let found = try PartlyThere(
                     flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
                 if found.missing > found.expired, mayBePartly {
+                    // Where nothing is cut it would be asked for again as it is, for ever.
+                    guard !found.cuts.isEmpty else {
+                        return pause(for: "ClickHouse counts some of \(flight.rowsText), and lists none of them", now: now)
+                    }
                     try again(flight, cutAt: found.cuts)
                 } else {
                     flight.machine.compared(missing: found.missing, expired: found.expired)

@@ -21,9 +21,9 @@ import Testing
         var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         log.logLevel = .critical
         let http = HTTPClient()
-        let ours = SequenceSet([0..<(liveFrom ?? .max)]).subtracting(refused)
+        let ours = SequenceSet([0..<UInt64.max]).subtracting(refused)
         let scope = LoadScope(
-            times: range == .everything ? nil : range, sequences: liveFrom == nil && refused.isEmpty ? nil : ours,
+            times: range == .everything ? nil : range, sequences: refused.isEmpty ? nil : ours, end: liveFrom,
             checkpoints: spool.checkpoints, asksFirst: true)
         let (server, quiet) = (try ClickHouse(configuration: settings, http: http), log)
         let loader = try openedAgain {
@@ -90,7 +90,7 @@ import Testing
         let result = try run(spool, server)
         #expect(result.loaded == 9 && result.present == 3)
         #expect(server.holdsOnce(1..<13))
-        #expect(server.inserts.map(\.sequences) == [1..<2, 4..<9, 9..<12])
+        #expect(server.inserts.map(\.sequences) == [1..<2, 4..<5, 5..<9, 9..<12])
     }
 
     @Test("a range of event times loads its rows and no others, and segments without any are passed without a question")
@@ -222,9 +222,10 @@ import Testing
     @Test("a batch that was in flight and cannot be read again is asked for like any other")
     func inflightDamaged() throws {
         let spool = try spool()
-        let server = FakeClickHouse(Array(repeating: .exception(469), count: 13))
+        let server = FakeClickHouse(Array(repeating: .exception(241), count: 12))
         #expect(throws: CommandFailure.self) { try run(spool, server) }
-        #expect(try CheckpointStore.peek(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)?.inflight != nil)
+        let checkpoint = try CheckpointStore.peek(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
+        #expect(checkpoint?.inflight.count == 1)
         let segment = try spool.segments()[0]
         try spool.flip(spool.path(of: segment), at: spool.chunks(of: segment)[1].end - 10)
         let result = try run(spool, server)
@@ -250,7 +251,10 @@ import Testing
         }
         let server = FakeClickHouse(fates)
         let there = times.keys.filter { _ in random.oneIn(3) }
-        server.change { table in for sequence in there { table.copies[sequence] = 1 } }
+        server.change { table in
+            table.times = times
+            for sequence in there { table.copies[sequence] = 1 }
+        }
         var expected = Set(there)
         for _ in 0..<3 {
             let ends = (0..<2).map { _ in Int64.random(in: 0...100, using: &random) }.sorted()
@@ -261,7 +265,8 @@ import Testing
             var isDone = false
             for _ in 0..<10 where !isDone {
                 do {
-                    #expect(try run(spool, server, range: range, batchRows: random.pick([1, 5, 100])).problem == nil, "seed \(seed)")
+                    let problem = try run(spool, server, range: range, batchRows: random.pick([1, 5, 100])).problem
+                    #expect(problem == nil, "seed \(seed): \(problem ?? "")")
                     isDone = true
                 } catch is CommandFailure {}
             }

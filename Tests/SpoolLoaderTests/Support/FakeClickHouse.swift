@@ -9,6 +9,8 @@ final class FakeClickHouse: Sendable {
     struct Table: Sendable {
         /// How often each sequence is there.
         var copies: [UInt64: Int] = [:]
+        /// Event times of rows, as far as they are known.
+        var times: [UInt64: Int64] = [:]
         var tokens: Set<String> = []
         var inserts: [Insert] = []
         var engine = "MergeTree PARTITION BY toDate(ts) ORDER BY ts SETTINGS non_replicated_deduplication_window = 1000"
@@ -76,7 +78,14 @@ final class FakeClickHouse: Sendable {
         let sql = String(decoding: request.body, as: UTF8.self)
         if sql.hasPrefix("SELECT kind") { return .ok(describe()) }
         let range = (number(after: "spool_seq >= ", in: sql) ?? 0)..<(number(after: "spool_seq < ", in: sql) ?? .max)
-        let found = table.withLock { $0.copies.filter { range.contains($0.key) && $0.value > 0 } }
+        let (earliest, latest) = (time(after: ">= fromUnixTimestamp64Nano(", in: sql), time(after: "<= fromUnixTimestamp64Nano(", in: sql))
+        let found = table.withLock { table in
+            table.copies.filter { sequence, copies in
+                guard range.contains(sequence), copies > 0 else { return false }
+                guard let time = table.times[sequence] else { return true }
+                return time >= earliest ?? .min && time <= latest ?? .max
+            }
+        }
         if sql.hasPrefix("SELECT count(), uniqExact(spool_seq), min") {
             let keys = found.keys.sorted()
             return .ok("\(found.values.reduce(0, +))\t\(found.count)\t\(keys.first ?? 0)\t\(keys.last ?? 0)\n")
@@ -132,6 +141,7 @@ final class FakeClickHouse: Sendable {
                 let end = fate == .half ? half : insert.sequences.upperBound
                 for sequence in insert.sequences.lowerBound..<end where times[sequence] ?? .min > table.expiry {
                     table.copies[sequence, default: 0] += fate == .twice ? 2 : 1
+                    table.times[sequence] = times[sequence]
                 }
             }
             return fate == .loads ? .ok() : .close
@@ -148,7 +158,6 @@ final class FakeClickHouse: Sendable {
             var rest = Array(request.body[offset...])
             if let (header, size) = try? rest.withUnsafeBytes({ try ChunkHeader.decode($0) }) {
                 guard rest.count >= size + header.dataBytes else { return nil }
-                partitions.insert(header.partition)
                 offset += size + header.dataBytes
                 rest = Array(rest[size..<size + header.dataBytes])
             } else {
@@ -161,7 +170,9 @@ final class FakeClickHouse: Sendable {
             for row in 0..<block.rows {
                 let sequence = UInt64(column.integer(row))
                 sequences.append(sequence)
-                times[sequence] = Int64(truncatingIfNeeded: block.columns[0].integer(row))
+                let time = Int64(truncatingIfNeeded: block.columns[0].integer(row))
+                times[sequence] = time
+                partitions.insert(TestSpool.schema().partitionRule.partition(of: time))
             }
         }
         guard let first = sequences.first, let last = sequences.last, first <= last,
@@ -176,6 +187,10 @@ final class FakeClickHouse: Sendable {
         let size = UInt64(littleEndian: frame.loadUnaligned(fromByteOffset: 6, as: UInt64.self))
         guard size < 1 << 30 else { return nil }
         return try? NativeBlock(LZ4Frame.decompress(frame, contentBytes: Int(size)), columns: TestSpool.schema().wireColumns)
+    }
+
+    private func time(after text: String, in sql: String) -> Int64? {
+        sql.range(of: text).flatMap { Int64(sql[$0.upperBound...].prefix { $0.isNumber || $0 == "-" }) }
     }
 
     private func number(after text: String, in sql: String) -> UInt64? {
