@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings torture latency outage bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings torture latency burst outage recovery catchup backlog bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -31,6 +31,18 @@ torture: build ## SECONDS=60 of every fault there is, seeded (SEED=N), then coun
 
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py
+
+burst: build ## 50,000 rows/s for 30 s: the same
+	@.venv/bin/python Benchmarks/latency.py --rate 50000 --seconds 30
+
+recovery: build ## ClickHouse away for MINUTES=10 under 25,000 rows/s: drained at what rate, live again when
+	@.venv/bin/python Benchmarks/recovery.py --minutes $(or $(MINUTES),10)
+
+catchup: build ## a backlog to ClickHouse, beside the same engine reading the same batches itself
+	@.venv/bin/python Benchmarks/catchup.py
+
+backlog: build ## GIB=2 of spool (after make bench): the loader's own speed and memory, ls, verify, audit
+	@.venv/bin/python Benchmarks/backlog.py --segments 64MiB=$(or $(GIB),2)
 
 outage: build ## 10 million market rows and orders without ClickHouse, then drained (after make bench)
 	@.venv/bin/python Benchmarks/outage.py

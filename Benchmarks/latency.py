@@ -104,6 +104,11 @@ class PacedSender(threading.Thread):
         self._rate, self._seconds = rate, seconds
         self._lines = Lines(seed)
         self._producer = Producer(str(socket), "bench", self._refused)
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """End before the time."""
+        self._stopping.set()
 
     def run(self) -> None:
         try:
@@ -115,7 +120,7 @@ class PacedSender(threading.Thread):
 
     def _send(self) -> None:
         started, total = time.monotonic(), 0
-        while (elapsed := time.monotonic() - started) < self._seconds:
+        while (elapsed := time.monotonic() - started) < self._seconds and not self._stopping.is_set():
             due = int(elapsed * self._rate) - total
             self.worst_delay = max(self.worst_delay, due / self._rate - TICK_SECONDS)
             if due > 0:

@@ -2,8 +2,11 @@
 """A ClickHouse that throws rows away: what the loader and the network cost without a server behind them.
 
 Takes inserts at whatever speed they come, keeps nothing of them, and answers the loader's questions as an empty ClickHouse would: the
-tables of schemas/ are there, and hold no rows. `GET /stats` tells requests and bytes since the last `GET /reset`, as JSON. Not a proof of anything:
-nothing is checked, parsed or stored.
+tables of schemas/ are there, and hold no rows. The kernel discards the bodies (`MSG_TRUNC`), so that the sink takes little of a machine that it shares
+with the loader. `GET /stats` tells requests and bytes since the last `GET /reset`, as JSON. Not a proof of anything: nothing is checked, parsed or stored.
+
+With `--keep DIR` each insert is kept there as two files, `N.lz4` (the body) and `N.json` (the parameters of its URL): the loader's very batches, for
+whoever wants to send them in another way.
 
     Benchmarks/sink.py --listen 127.0.0.1:0 --schemas schemas        prints `ready http://HOST:PORT` when it answers
 """
@@ -16,7 +19,10 @@ import socket
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import IO
+from urllib.parse import parse_qsl
 
 MAX_HEAD = 64 << 10
 MAX_SQL = 8 << 20
@@ -43,8 +49,8 @@ def layouts(schemas: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 class Sink:
-    def __init__(self, tables: dict[str, list[tuple[str, str]]], buffer_bytes: int, rate: int | None) -> None:
-        self._tables, self._buffer_bytes, self._rate = tables, buffer_bytes, rate
+    def __init__(self, tables: dict[str, list[tuple[str, str]]], buffer_bytes: int, rate: int | None, keep: Path | None) -> None:
+        self._tables, self._buffer_bytes, self._rate, self._keep = tables, buffer_bytes, rate, keep
         self._lock = threading.Lock()
         self._inserts = self._bytes = self._requests = 0
 
@@ -73,19 +79,7 @@ class Sink:
         if method == "GET":
             text = self._fixed(target)
         elif "query=INSERT" in target:
-            taken = min(length, len(rest))
-            rest, left = rest[taken:], length - taken
-            view, begun = memoryview(buffer), time.monotonic()
-            while left:
-                count = connection.recv_into(view[:min(left, len(buffer))])
-                if not count:
-                    raise ValueError("cut off in the middle of a body")
-                left -= count
-                if self._rate:
-                    time.sleep(max(0.0, begun + (length - left) / self._rate - time.monotonic()))
-            with self._lock:
-                self._inserts += 1
-                self._bytes += length
+            rest = self._insert(connection, target, length, rest, memoryview(buffer))
             text = ""
         else:
             if length > MAX_SQL:
@@ -101,6 +95,36 @@ class Sink:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-ClickHouse-Summary: {}\r\n"
                            + f"Connection: Keep-Alive\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         return rest
+
+    def _insert(self, connection: socket.socket, target: str, length: int, rest: bytes, buffer: memoryview) -> bytes:
+        begun, taken = time.monotonic(), min(length, len(rest))
+        left = length - taken
+        with self._lock:
+            number = self._inserts
+            self._inserts += 1
+        with self._kept(number, target) as kept:
+            if kept:
+                kept.write(rest[:taken])
+            while left:
+                # Of a TCP socket: taken from the queue and copied nowhere.
+                count = connection.recv_into(buffer, min(left, len(buffer)), 0 if kept else socket.MSG_TRUNC)
+                if not count:
+                    raise ValueError("cut off in the middle of a body")
+                left -= count
+                if kept:
+                    kept.write(buffer[:count])
+                if self._rate:
+                    time.sleep(max(0.0, begun + (length - left) / self._rate - time.monotonic()))
+        with self._lock:
+            self._bytes += length
+        return rest[taken:]
+
+    def _kept(self, number: int, target: str) -> AbstractContextManager[IO[bytes] | None]:
+        if self._keep is None:
+            return nullcontext()
+        parameters = dict(parse_qsl(target.partition("?")[2], keep_blank_values=True))
+        (self._keep / f"{number:06}.json").write_text(json.dumps(parameters))
+        return open(self._keep / f"{number:06}.lz4", "wb")
 
     def _fixed(self, target: str) -> str:
         with self._lock:
@@ -142,9 +166,10 @@ def main() -> int:
     parser.add_argument("--schemas", type=Path, default=Path(__file__).resolve().parent.parent / "schemas", metavar="DIR")
     parser.add_argument("--buffer", type=int, default=1 << 20, metavar="BYTES", help="what is read at a time")
     parser.add_argument("--rate", type=int, metavar="BYTES", help="take so many bytes a second of a body, as over a slow line")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep inserts there")
     options = parser.parse_args()
     host, _, port = options.listen.rpartition(":")
-    sink = Sink(layouts(options.schemas), 16 << 10 if options.rate else options.buffer, options.rate)
+    sink = Sink(layouts(options.schemas), 16 << 10 if options.rate else options.buffer, options.rate, options.keep)
     with socket.create_server((host, int(port)), backlog=64) as listener:
         if options.rate:
             # Accepted connections take it over. What has left the sender is then nearly what was read here.
