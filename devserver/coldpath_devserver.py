@@ -85,10 +85,10 @@ class Server:
 
     def _serve_connection(self, connection: socket.socket) -> None:
         try:
-            with connection:
+            with connection, Body() as body:
                 wire = Wire(connection, self._keep_alive_seconds)
                 try:
-                    while self._serve_request(wire):
+                    while self._serve_request(wire, body):
                         pass
                 except Malformed as error:
                     wire.send(malformed_answer(error), None, 0)
@@ -100,16 +100,15 @@ class Server:
         finally:
             self._free.release()
 
-    def _serve_request(self, wire: Wire) -> bool:
+    def _serve_request(self, wire: Wire, body: Body) -> bool:
         """One request. True if the connection stays open."""
         request = wire.read_request()
         if request is None:
             return False
-        with Body() as body:
-            wire.read_body(request, body)
-            with self._counted():
-                answer = self._answer(request, body, wire)
-                return answer is not None and wire.send(answer, request, self._keep_alive_seconds)
+        wire.read_body(request, body)
+        with self._counted():
+            answer = self._answer(request, body, wire)
+            return answer is not None and wire.send(answer, request, self._keep_alive_seconds)
 
     def _answer(self, request: Request, body: Body, wire: Wire) -> Answer | None:
         """The answer to send, or `None` where a fault wants the connection closed."""

@@ -6,6 +6,7 @@ memory file (`memfd`), which the engine reads through /proc/self/fd: it has no n
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import socket
@@ -21,6 +22,8 @@ MAX_HEAD_BYTES = 1024 * 1024 + 128 * 1024  # the request line (ClickHouse takes 
 MAX_HEADERS = 200
 MAX_PARAMETERS = 2000
 MAX_BODY_BYTES = 1024 * 1024 * 1024  # lies in memory while it is inserted
+KEPT_BODY_BYTES = 64 * 1024 * 1024  # what a connection keeps of memory between two bodies
+MIN_BODY_BYTES = 64 * 1024
 MAX_CHUNK_LINE_BYTES = 4096
 MAX_TRAILER_LINES = 100
 HEAD_SECONDS = 30.0  # from a request's first byte to the end of its headers
@@ -76,16 +79,22 @@ class Request:
 
 
 class Body:
-    """A spooled request body. Closing it frees the memory."""
+    """The spooled body of one request after another. Closing it frees the memory.
+
+    Bytes are received straight into the mapped file, and its pages are kept for the next body: allocating them anew costs more
+    than receiving does.
+    """
 
     def __init__(self) -> None:
         self._file = os.memfd_create("request-body", os.MFD_CLOEXEC)
+        self._map: mmap.mmap | None = None
         self.byte_count = 0
 
     def __enter__(self) -> Body:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._unmap()
         os.close(self._file)
 
     @property
@@ -93,26 +102,49 @@ class Body:
         """A path by which this process, and so the engine in it, can open the body."""
         return f"/proc/self/fd/{self._file}"
 
-    def append(self, data: bytes | bytearray | memoryview) -> None:
-        """Adds bytes at the end."""
-        rest = memoryview(data)
-        if self.byte_count + len(rest) > MAX_BODY_BYTES:
+    def clear(self) -> None:
+        """Forgets the bytes; a large file is given back."""
+        self.byte_count = 0
+        if self._map is not None and len(self._map) > KEPT_BODY_BYTES:
+            self._unmap()
+            os.ftruncate(self._file, 0)
+
+    def room(self, count: int) -> memoryview:
+        """Room for `count` more bytes, to be filled and released."""
+        end = self.byte_count + count
+        if end > MAX_BODY_BYTES:
             raise Malformed(f"the body is larger than {MAX_BODY_BYTES} bytes", 413)
-        while rest:
-            written = os.write(self._file, rest)
-            self.byte_count += written
-            rest = rest[written:]
+        if self._map is None or len(self._map) < end:
+            size = max(end, MIN_BODY_BYTES, 2 * len(self._map or b""))
+            self._unmap()
+            os.ftruncate(self._file, size)
+            self._map = mmap.mmap(self._file, size)
+        elif os.fstat(self._file).st_size < end:
+            os.ftruncate(self._file, len(self._map))
+        room = memoryview(self._map)[self.byte_count : end]
+        self.byte_count = end
+        return room
+
+    def end(self) -> None:
+        """The body is whole: who reads the file finds its end there."""
+        os.ftruncate(self._file, self.byte_count)
 
     def replace(self, data: bytes) -> None:
         """Discards what was there."""
-        os.ftruncate(self._file, 0)
-        os.lseek(self._file, 0, os.SEEK_SET)
         self.byte_count = 0
-        self.append(data)
+        if data:
+            with self.room(len(data)) as room:
+                room[:] = data
+        self.end()
 
     def read(self, limit: int, offset: int = 0) -> bytes:
         """Up to `limit` bytes from `offset`."""
         return os.pread(self._file, limit, offset)
+
+    def _unmap(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
 
 
 class Wire:
@@ -145,7 +177,12 @@ class Wire:
                 raise Malformed("the request ended within its headers")
 
     def read_body(self, request: Request, body: Body) -> None:
-        """Spools the request's body. Raises `Disconnected` if it is cut off."""
+        """Spools the request's body in place of the one before. Raises `Disconnected` if it is cut off."""
+        body.clear()
+        self._read_whole(request, body)
+        body.end()
+
+    def _read_whole(self, request: Request, body: Body) -> None:
         if not request.chunked and not request.content_length:
             return
         if (request.content_length or 0) > MAX_BODY_BYTES:
@@ -229,13 +266,23 @@ class Wire:
         return bool(data)
 
     def _read_exactly(self, count: int, body: Body) -> None:
-        while count:
-            if not self._buffer:
-                self._receive(RECEIVE_SECONDS)
-            part = self._buffer[:count]
-            body.append(part)
-            count -= len(part)
-            del self._buffer[: len(part)]
+        with body.room(count) as room:
+            done = min(count, len(self._buffer))
+            room[:done] = self._buffer[:done]
+            del self._buffer[:done]
+            while done < count:
+                done += self._receive_into(room[done : done + RECEIVE_BYTES])
+
+    def _receive_into(self, room: memoryview) -> int:
+        """Reads into `room`; at least one byte."""
+        self._socket.settimeout(RECEIVE_SECONDS)
+        try:
+            count = self._socket.recv_into(room)
+        except OSError as error:
+            raise Disconnected from error
+        if not count:
+            raise Disconnected
+        return count
 
     def _read_chunks(self, body: Body) -> None:
         while True:
