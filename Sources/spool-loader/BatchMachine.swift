@@ -93,9 +93,12 @@ struct BatchMachine: Equatable {
     }
 
     /// Status 200, no exception, an empty body, a clean end.
-    mutating func sendSucceeded() {
+    ///
+    /// - Parameter isTokenCertain: whether a token cannot be spent without its rows: replicated tables write both in one transaction. A
+    ///   replica that lags may even so count none of them, and a fresh token would double them.
+    mutating func sendSucceeded(isTokenCertain: Bool = false) {
         precondition(state == .sending, "success in state \(state)")
-        if sends == 1 {
+        if sends == 1 || isTokenCertain {
             state = .done(loaded: rows, expired: 0)
         } else {
             repeatSucceeded = true

@@ -5,7 +5,8 @@ import SpoolIO
 final class CheckpointStore {
     private let file: File
     private let lock: File
-    private let quarantinePath: String
+    /// Rows that the checkpoint passes without loading them.
+    let quarantine: QuarantineList
     private(set) var checkpoint: Checkpoint
 
     /// Takes the checkpoint: locks it and raises its epoch. When this returns the new epoch is durable.
@@ -22,7 +23,7 @@ final class CheckpointStore {
                     + "one at a time can load a spool", code: 74)
         }
         let path = "\(home)/\(table).checkpoint"
-        quarantinePath = "\(home)/\(table).quarantine"
+        quarantine = QuarantineList(directory: directory, writer: writer, table: table)
         file = try File.openForWriting(path)
         checkpoint = try Self.newest(in: file, writer, table) ?? Checkpoint(writer: writer, table: table)
         checkpoint.epoch += 1
@@ -58,22 +59,6 @@ final class CheckpointStore {
         }
     }
 
-    /// Notes a range that is passed over. When this returns it is durable.
-    func quarantine(_ range: Range<UInt64>, segment: SegmentName, offset: UInt64, bytes: UInt64, reason: String, values: String? = nil)
-        throws(IOFailure)
-    {
-        let reason = reason.split(whereSeparator: \.isNewline).joined(separator: " ") + (values.map { " values \($0)" } ?? "")
-        let line = "\(range.lowerBound) \(range.upperBound) \(segment) \(offset) \(bytes) \(reason)\n"
-        let list = try File.openForWriting(quarantinePath)
-        let size = try list.size()
-        // A crash may have left a line without its end.
-        let last = size > 0 ? try list.read(1, at: size - 1) : [0x0A]
-        let isTorn = last != [0x0A]
-        try list.write(Array(((isTorn ? "\n" : "") + line).utf8), at: size)
-        try list.sync()
-        try Directory.sync(Directory.parent(of: quarantinePath))
-    }
-
     /// Reads a checkpoint without taking it; nil if there is none.
     static func peek(directory: String, writer: String, table: String) throws -> Checkpoint? {
         let path = "\(directory)/\(writer)/\(table).checkpoint"
@@ -81,16 +66,6 @@ final class CheckpointStore {
             return try newest(in: File.openForReading(path), writer, table)
         } catch let failure as IOFailure where failure.isMissing {
             return nil
-        }
-    }
-
-    /// The ranges that were quarantined.
-    static func quarantined(directory: String, writer: String, table: String) throws(IOFailure) -> [Range<UInt64>] {
-        guard let text = try TextFile.read("\(directory)/\(writer)/\(table).quarantine") else { return [] }
-        return text.split(separator: "\n").compactMap { line in
-            let words = line.split(separator: " ", maxSplits: 2)
-            guard words.count == 3, let first = UInt64(words[0]), let end = UInt64(words[1]), first < end else { return nil }
-            return first..<end
         }
     }
 

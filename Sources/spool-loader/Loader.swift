@@ -178,8 +178,10 @@ final class Loader {
             if checkpoint.rowsExpired > 0 { text += ", \(checkpoint.rowsExpired) expired" }
             // The writer's decision, which it has told: nothing that this loader could not do.
             if checkpoint.rowsShed > 0 { text += ", \(checkpoint.rowsShed) shed" }
-            if checkpoint.rowsQuarantined > 0 {
-                text += ", \(checkpoint.rowsQuarantined) quarantined"
+            // What was requeued in the meantime is no longer set aside.
+            let quarantined = loader.quarantinedRows
+            if quarantined > 0 {
+                text += ", \(quarantined) quarantined"
                 status = max(status, 1)
             }
             if loader.status != .drained { text += "; not finished: \(loader.lastProblem)" }

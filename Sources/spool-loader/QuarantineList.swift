@@ -21,6 +21,19 @@ struct QuarantineList {
         let text: String
         /// The row, as one JSON object; empty if it was too long to keep.
         let values: String
+
+        init(code: Int, name: String, text: String, values: String) {
+            (self.code, self.name, self.text, self.values) = (code, name, text, values)
+        }
+
+        /// - Parameter answer: ClickHouse's to an insert of the row.
+        init(_ answer: ServerAnswer, values: String) {
+            guard case .exception(let code, let text) = answer else {
+                self.init(code: 0, name: "NO_EXCEPTION", text: answer.problem, values: values)
+                return
+            }
+            self.init(code: code, name: ErrorText.name(in: text) ?? "UNNAMED", text: answer.problem, values: values)
+        }
     }
 
     enum Entry: Equatable {

@@ -121,6 +121,12 @@ final class TableLoader {
 
     var checkpoint: Checkpoint { store.checkpoint }
 
+    /// Rows that were passed over and are not in ClickHouse yet.
+    var quarantinedRows: UInt64 {
+        guard store.checkpoint.rowsQuarantined > 0 else { return 0 }
+        return (try? store.quarantine.outstandingRows().count) ?? store.checkpoint.rowsQuarantined
+    }
+
     /// Rows that are durable and not loaded, as far as the last look saw.
     var outstanding: UInt64 {
         let end = tail.mark?.durableEnd ?? 0
@@ -411,9 +417,11 @@ final class TableLoader {
         case .lost(let rows, isShed: false, let then):
             log.error(
                 "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
-            try store.quarantine(
-                rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0,
-                reason: "lost, as the segment's header declares")
+            try store.quarantine.append(
+                .damaged(
+                    QuarantineList.Place(
+                        rows: rows, segment: SegmentName(number: then.segmentNumber, firstSequence: then.next), offset: 0, bytes: 0),
+                    reason: "lost, as the segment's header declares"))
             wanted.position = then
             wanted.rowsQuarantined += UInt64(rows.count)
             tally.quarantined += UInt64(rows.count)
@@ -458,8 +466,10 @@ final class TableLoader {
     private func quarantine(_ damage: TailItem.Damage) throws {
         let rows = damage.rows.isEmpty ? "no rows" : "rows \(damage.rows.lowerBound) to \(damage.rows.upperBound - 1)"
         log.error("quarantined \(rows): \(table)/\(damage.segment) at \(damage.offset): \(damage.reason)")
-        try store.quarantine(
-            damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes, reason: damage.reason)
+        try store.quarantine.append(
+            .damaged(
+                QuarantineList.Place(rows: damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes),
+                reason: damage.reason))
         wanted.position = damage.then
         wanted.rowsQuarantined += UInt64(damage.rows.count)
         tally.quarantined += UInt64(damage.rows.count)
@@ -584,7 +594,7 @@ final class TableLoader {
             let now = Clock.monotonic()
             switch answer {
             case .ok:
-                flight.machine.sendSucceeded()
+                flight.machine.sendSucceeded(isTokenCertain: target?.hasCertainTokens ?? false)
                 wake()
             case .unreachable:
                 flight.machine.sendNeverLeft()
@@ -700,9 +710,12 @@ final class TableLoader {
         log.critical(
             "RecorderFailure: quarantined row \(batch.firstSequence): ClickHouse refuses it: \(refusal.problem); \(refusal.advice), then run `spool-loader requeue`"
         )
-        try store.quarantine(
-            batch.firstSequence..<batch.endSequence, segment: batch.segment.name, offset: batch.from, bytes: batch.to - batch.from,
-            reason: "refused: \(refusal.problem)", values: values)
+        try store.quarantine.append(
+            .refused(
+                QuarantineList.Place(
+                    rows: batch.firstSequence..<batch.endSequence, segment: batch.segment.name, offset: batch.from,
+                    bytes: batch.to - batch.from),
+                QuarantineList.Refusal(refusal, values: values)))
         flight.outcome = .quarantined
         tally.quarantined += batch.rows
     }

@@ -53,6 +53,10 @@ struct TargetTable {
             || (engine.settings["non_replicated_deduplication_window"].flatMap(Int.init) ?? 0) > 0
     }
 
+    /// Whether the token of an insert and its rows become visible in one transaction, on all replicas: there the token needs no second net, and
+    /// a replica that lags must not be believed when it counts nothing.
+    var hasCertainTokens: Bool { engine.engine.hasPrefix("Replicated") || engine.engine.hasPrefix("Shared") }
+
     /// Whether it shows which of two inserts came first: engines that let the last of equal rows win.
     var isOrderOfInsertsSeen: Bool { engine.engine.contains("Replacing") || engine.engine.contains("Collapsing") }
 

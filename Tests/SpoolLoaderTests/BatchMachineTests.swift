@@ -46,6 +46,37 @@ import Testing
         #expect(machine.action() == .count, "the earlier run may have spent the token")
     }
 
+    @Test func whereATokenIsCertainASuccessfulRepeatIsTheEnd() {
+        var machine = BatchMachine(rows: 10)
+        machine.sendBegins()
+        machine.sendDoubtful()
+        // Asked of a replica that lags.
+        machine.counted(present: 0, distinct: 0, isWhollyExpired: false)
+        machine.sendBegins()
+        machine.sendSucceeded(isTokenCertain: true)
+        #expect(machine.action() == .finish(loaded: 10, expired: 0))
+    }
+
+    @Test func aRefusalIsAskedForAndThenDivided() {
+        var machine = BatchMachine(rows: 10)
+        machine.sendBegins()
+        machine.sendRefused()
+        #expect(machine.action() == .count, "an error is not that nothing happened")
+        machine.counted(present: 0, distinct: 0, isWhollyExpired: false)
+        #expect(machine.action() == .divide)
+        machine.sendsAgain()
+        #expect(machine.action() == .send(attempt: 0))
+    }
+
+    @Test func aRefusalOfWhichAllRowsAreThereIsASuccess() {
+        var machine = BatchMachine(rows: 10)
+        machine.sendBegins()
+        machine.sendRefused()
+        // A view that threw leaves the rows in the table.
+        machine.counted(present: 10, distinct: 10, isWhollyExpired: false)
+        #expect(machine.action() == .finish(loaded: 10, expired: 0))
+    }
+
     @Test func doubledRowsStopTheTable() {
         var machine = asking()
         machine.counted(present: 20, distinct: 10, isWhollyExpired: false)

@@ -10,7 +10,6 @@ import Testing
 @Suite struct CheckpointStoreTests {
     private let home = TemporaryDirectory()
     private var path: String { "\(home.path)/w1/fills.checkpoint" }
-    private var quarantinePath: String { "\(home.path)/w1/fills.quarantine" }
 
     private func open() throws -> CheckpointStore {
         try openedAgain { try CheckpointStore(directory: home.path, writer: "w1", table: "fills") }
@@ -224,34 +223,5 @@ import Testing
         #expect(
             complaint { _ = try CheckpointStore(directory: home.path, writer: "w1", table: "orders") }
                 == "HOME/w1/orders.checkpoint is of table fills, writer w1")
-    }
-
-    @Test func rangesInQuarantineAreKept() throws {
-        let store = try open()
-        let segment = SegmentName(number: 3, firstSequence: 5)
-        try store.quarantine(5..<9, segment: segment, offset: 300, bytes: 120, reason: "checksum\nof two\r\nlines")
-        try store.quarantine(9..<9, segment: segment, offset: 420, bytes: 10, reason: "no rows")
-        try store.quarantine(20..<21, segment: segment, offset: 430, bytes: 1, reason: "end")
-        #expect(
-            try TextFile.read(quarantinePath) == """
-                5 9 0000000003-00000000000000000005.lz4 300 120 checksum of two lines
-                9 9 0000000003-00000000000000000005.lz4 420 10 no rows
-                20 21 0000000003-00000000000000000005.lz4 430 1 end
-
-                """)
-        #expect(try CheckpointStore.quarantined(directory: home.path, writer: "w1", table: "fills") == [5..<9, 20..<21])
-    }
-
-    @Test func aTornLineInTheQuarantineListDoesNotSpoilTheNext() throws {
-        let line = "5 1000 0000000003-00000000000000000005.lz4 300 120 torn\n"
-        for cut in 1..<line.utf8.count {
-            let store = try open()
-            let file = try File.openForWriting(quarantinePath)
-            try file.truncate(to: 0)
-            try file.write(Array(line.utf8.prefix(cut)), at: 0)
-            try store.quarantine(7..<8, segment: SegmentName(number: 3, firstSequence: 5), offset: 0, bytes: 0, reason: "x")
-            let ranges = try CheckpointStore.quarantined(directory: home.path, writer: "w1", table: "fills")
-            #expect(ranges == [7..<8] || ranges == [5..<1_000, 7..<8], "cut at \(cut): \(ranges)")
-        }
     }
 }

@@ -44,14 +44,17 @@ import Testing
     @Test("lines that the loader wrote before are read, and it reads the new ones")
     func compatible() throws {
         let spool = try TestSpool()
-        let store = try CheckpointStore(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
-        let segment = SegmentName(number: 3, firstSequence: 1)
-        try store.quarantine(1..<9, segment: segment, offset: 4_096, bytes: 700, reason: "two\nlines")
+        try Directory.create("\(spool.checkpoints)/\(TestSpool.writer)")
+        try TextFile.replace(
+            "\(spool.checkpoints)/\(TestSpool.writer)/\(spool.table).quarantine",
+            with: "1 9 0000000003-00000000000000000001.lz4 4096 700 two lines\n")
         let list = QuarantineList(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
         #expect(try list.entries() == [.damaged(place(1..<9), reason: "two lines")])
         try list.append(.refused(place(12..<13), refusal()))
         #expect(
-            try CheckpointStore.quarantined(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table) == [1..<9, 12..<13])
+            try QuarantineList(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table).outstandingRows().ranges == [
+                1..<9, 12..<13,
+            ])
     }
 
     @Test("requeued rows are no longer outstanding, unless they are passed over again")

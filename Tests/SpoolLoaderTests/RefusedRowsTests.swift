@@ -14,7 +14,7 @@ import Testing
     }
 
     private func quarantined(_ spool: TestSpool) throws -> [Range<UInt64>] {
-        try CheckpointStore.quarantined(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
+        try QuarantineList(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table).outstandingRows().ranges
     }
 
     @Test(arguments: [1, 2, 4])
@@ -67,7 +67,7 @@ import Testing
         server.change { $0.refused = Set(1...10) }
         let bench = try LoaderBench(spool, server, ["loader.quarantine_rows": "3"])
         #expect(!bench.run(steps: 400))
-        #expect(try quarantined(spool) == [1..<2, 2..<3, 3..<4])
+        #expect(try quarantined(spool) == [1..<4])
         #expect(bench.loader.lastProblem.hasPrefix("ClickHouse refuses row 4 too, after 3 others that are quarantined"))
         // The cause is mended.
         server.change { $0.refused = [] }
@@ -100,7 +100,8 @@ import Testing
             bench.run(steps: 1)
             most = max(most, bench.checkpoint.inflight.count)
         }
-        #expect(most == 3 && server.holdsOnce(1..<11) && bench.checkpoint.inflight.isEmpty)
+        #expect(most == 3)
+        #expect(server.holdsOnce(1..<11) && bench.checkpoint.inflight.isEmpty)
     }
 
     @Test func whereTheOrderOfInsertsIsSeenOneBatchGoesAtATime() throws {

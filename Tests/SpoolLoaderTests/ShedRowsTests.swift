@@ -36,7 +36,8 @@ import Testing
         #expect(server.holdsOnce(5..<11))
         let checkpoint = try #require(try bench.savedCheckpoint())
         #expect(checkpoint.rowsShed == 4 && checkpoint.rowsQuarantined == 0 && checkpoint.rowsLoaded == 6 && checkpoint.next == 11)
-        #expect(try CheckpointStore.quarantined(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table) == [])
+        #expect(
+            try QuarantineList(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table).outstandingRows().ranges == [])
         let result = try audit(spool, server)
         #expect(result.isClean && result.shed.ranges == [[1, 5]] && result.missing.rows == 0 && result.rows == 6 && result.present == 6)
     }
