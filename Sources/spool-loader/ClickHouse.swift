@@ -172,12 +172,14 @@ final class ClickHouse {
     private func request(_ index: Int, _ parameters: [String: String], headers: [String], body: any RequestBody, _ maxAnswer: Int)
         -> HTTPRequest
     {
+        let id = String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
+        let parameters = parameters.merging(["query_id": "coldpath-\(id)"]) { $1 }
         let query = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\(percentEncoded($0.value))" }.joined(separator: "&")
         // Headers, not the URL: URLs end up in logs.
         return HTTPRequest(
             url: "\(servers[index].base)/?\(query)", headers: headers + credentials.headers, body: body, timeout: timeout,
             maxAnswerBytes: maxAnswer,
-            socketPath: servers[index].socketPath)
+            socketPath: servers[index].socketPath, queryID: parameters["query_id"])
     }
 }
 

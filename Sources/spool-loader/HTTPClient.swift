@@ -14,6 +14,8 @@ struct HTTPRequest {
     var maxAnswerBytes: Int
     /// Path of the unix socket to connect to, whatever host the URL names.
     var socketPath: String?
+    /// The query id that the request carries; an answer that names another one is not this request's.
+    var queryID: String?
 }
 
 /// What became of a request.
@@ -74,6 +76,10 @@ struct Movement {
 final class HTTPClient {
     private let multi: UnsafeMutableRawPointer
     private var transfers: [UnsafeMutableRawPointer: Transfer] = [:]
+    /// Servers whose answers name their query, and how many in a row did not.
+    private var naming: [String: Int] = [:]
+    /// So many answers without a query id in a row say that there is a server or a proxy now that gives none.
+    private static let maxUnnamed = 3
     /// How connections are made from now on.
     var transport = Transport()
     private static let connectTimeoutMilliseconds = 5_000
@@ -103,7 +109,7 @@ final class HTTPClient {
     /// Starts a request; `done` is called from ``wait(milliseconds:descriptors:)``.
     func start(_ request: HTTPRequest, done: @escaping (HTTPResult) -> Void) {
         guard let handle = curl_easy_init() else { return done(.unreachable("curl_easy_init: no memory", .refused)) }
-        let transfer = Transfer(request, done)
+        let transfer = Transfer(request, mustBeNamed: naming[request.server] != nil, done)
         transfers[handle] = transfer
         let context = Unmanaged.passUnretained(transfer).toOpaque()
         request.url.withCString { _ = cp_curl_set_pointer(handle, CURLOPT_URL, $0) }
@@ -206,13 +212,32 @@ final class HTTPClient {
         if code == CURLE_OK {
             var status = 0
             _ = cp_curl_get_long(handle, CURLINFO_RESPONSE_CODE, &status)
+            // libcurl calls it success too if an answer comes, and the connection ends, while it still sends.
+            guard transfer.isWhollySent || status != 200 else {
+                return .broken("a success before the whole request was sent", .misplaced)
+            }
+            if transfer.name == .ours { naming[transfer.server] = 0 }
             guard transfer.isWhole || status != 200 else { return .broken("an answer whose end cannot be told", .noEnd) }
             return .answered(status: status, headers: transfer.answerHeaders, body: transfer.answer)
+        }
+        switch transfer.name {
+        case .others(let id): return .broken("an answer to another request: \(id)", .misplaced)
+        case .missing:
+            naming[transfer.server, default: 0] += 1
+            if naming[transfer.server, default: 0] >= Self.maxUnnamed { naming[transfer.server] = nil }
+            return .broken("an answer that does not say to which request it belongs, as this server's others do", .misplaced)
+        case .ours, .unknown: break
         }
         var verified = 0
         _ = cp_curl_get_long(handle, CURLINFO_SSL_VERIFYRESULT, &verified)
         let problem = ConnectionProblem(code: code, detail: transfer.detail, verified: verified)
-        let text = problem.description
+        let text =
+            switch code {
+            // It tried to send the body again by itself, which it cannot.
+            case CURLE_SEND_FAIL_REWIND: "the connection ended before an answer came"
+            case CURLE_OUT_OF_MEMORY where transfer.isWhollySent: "a header that is too long"
+            default: problem.description
+            }
         let cause = Outcome(code, isUntouched: transfer.isUntouched, isAdvised: problem.isAdvised)
         switch code {
         // The code alone proves nothing: when a kept-alive connection dies under a request that the server has taken, libcurl
@@ -250,7 +275,20 @@ private final class Transfer {
     private(set) var answerHeaders: [String: String] = [:]
     private(set) var isOverlong = false
     private(set) var bodyProblem: String?
+    private var headerLines = 0
     private var hasWholeHead = false
+    private var status = 0
+    private let queryID: String?
+    private let mustBeNamed: Bool
+    let server: String
+    /// Whose answer it is, as far as that is said. A server or a proxy that has once sent one answer too many would else be one behind for ever on
+    /// that connection, and the success of one insert be taken for that of the next.
+    enum Name: Equatable {
+        case unknown, ours, missing
+        case others(String)
+    }
+    private(set) var name = Name.unknown
+    var isWhollySent: Bool { sent == body?.count ?? 0 }
     static let maxHeaders = 200
 
     /// Nothing of the body was given to libcurl, so no server can have it.
@@ -264,13 +302,16 @@ private final class Transfer {
         return answerHeaders["content-length"].flatMap(Int.init) == answer.count
     }
 
-    init(_ request: HTTPRequest, _ done: @escaping (HTTPResult) -> Void) {
+    init(_ request: HTTPRequest, mustBeNamed: Bool, _ done: @escaping (HTTPResult) -> Void) {
         body = request.body
         var list: UnsafeMutablePointer<curl_slist>?
         // "Expect:" without a value: libcurl would else ask for permission before each body over a megabyte.
         for header in request.headers + ["Expect:"] { list = curl_slist_append(list, header) }
         headers = list
         maxAnswerBytes = request.maxAnswerBytes
+        queryID = request.queryID
+        server = request.server
+        self.mustBeNamed = mustBeNamed
         movement = Movement(timeout: request.timeout, now: Clock.monotonic())
         errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         self.done = done
@@ -310,21 +351,44 @@ private final class Transfer {
         let line = String(decoding: UnsafeRawBufferPointer(start: bytes, count: count), as: UTF8.self)
         if line.hasPrefix("HTTP/") {
             answerHeaders = [:]
+            headerLines = 0
             hasWholeHead = false
+            status = line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
         } else if line.allSatisfy(\.isNewline) {
             hasWholeHead = true
+            // Breaking off here also ends the connection: whatever else waits on it is not read.
+            if status >= 200, !checkName() { return 0 }
         } else if let colon = line.firstIndex(of: ":") {
             // One header too many could be the one that names an exception.
-            guard answerHeaders.count < Self.maxHeaders else {
+            headerLines += 1
+            guard headerLines <= Self.maxHeaders else {
                 isOverlong = true
                 return 0
             }
             let value = line[line.index(after: colon)...].drop(while: \.isWhitespace)
-            answerHeaders[line[..<colon].lowercased()] = String(
-                value[..<(value.lastIndex { !$0.isWhitespace }.map(value.index(after:)) ?? value.startIndex)])
+            let text = String(value[..<(value.lastIndex { !$0.isWhitespace }.map(value.index(after:)) ?? value.startIndex)])
+            // Of two lengths none can be trusted: together they are no number.
+            answerHeaders[line[..<colon].lowercased(), default: ""] +=
+                answerHeaders[line[..<colon].lowercased()] == nil ? text : ", " + text
         }
         return count
     }
+
+    /// Looks whether a head says that the answer is ours.
+    private func checkName() -> Bool {
+        guard let queryID else { return true }
+        switch answerHeaders["x-clickhouse-query-id"] {
+        case queryID?: name = .ours
+        case let id?: name = .others(id)
+        case nil: if mustBeNamed, status == 200, answerHeaders["x-clickhouse-exception-code"] == nil { name = .missing }
+        }
+        return name == .ours || name == .unknown
+    }
+}
+
+extension HTTPRequest {
+    /// Scheme, host and port, or the socket.
+    fileprivate var server: String { String(url.prefix { $0 != "?" }) + (socketPath ?? "") }
 }
 
 extension Outcome {
@@ -343,6 +407,8 @@ extension Outcome {
         case CURLE_UNSUPPORTED_PROTOCOL: self = isUntouched ? .url : .noHTTP
         case CURLE_WEIRD_SERVER_REPLY: self = .noHTTP
         case CURLE_PARTIAL_FILE: self = .cut
+        // What libcurl says of a header that is longer than it takes.
+        case CURLE_OUT_OF_MEMORY where !isUntouched: self = .overlong
         // An alert that comes after the handshake, as of a client's certificate under TLS 1.3.
         default: self = isAdvised ? .tls : .closed
         }

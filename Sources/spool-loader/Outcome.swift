@@ -3,7 +3,7 @@ enum Outcome: String, CaseIterable, Sendable {
     // No request reached a server.
     case refused, unresolved, url, tls, handshake
     // The connection broke, or what came was no whole answer.
-    case closed, cut, timeout, noHTTP, noEnd, overlong, compressed, unreadableBody
+    case closed, cut, timeout, misplaced, noHTTP, noEnd, overlong, compressed, unreadableBody
     // Success by its status, and yet none.
     case text200 = "200 with text"
     case other2xx = "2xx"
@@ -52,7 +52,7 @@ enum Outcome: String, CaseIterable, Sendable {
     /// What the loader does.
     var reaction: Reaction {
         switch self {
-        case .closed, .cut: .retryNow
+        case .closed, .cut, .misplaced: .retryNow
         case .url, .tls, .redirect, .badRequest, .unauthorized, .forbidden, .notFound, .proxyLogin, .lengthRequired, .tooLarge,
             .other4xx, .notImplemented, .networkLogin:
             .configuration
@@ -65,7 +65,8 @@ enum Outcome: String, CaseIterable, Sendable {
     /// Whether a person should know at once, rather than when the lag grows.
     var alarms: Bool {
         switch self {
-        case .unresolved, .handshake, .noHTTP, .noEnd, .overlong, .compressed, .unreadableBody, .text200, .other2xx, .noSpace, .noStatus:
+        case .unresolved, .handshake, .misplaced, .noHTTP, .noEnd, .overlong, .compressed, .unreadableBody, .text200, .other2xx, .noSpace,
+            .noStatus:
             true
         default: reaction == .configuration
         }
@@ -82,6 +83,7 @@ enum Outcome: String, CaseIterable, Sendable {
         case .closed: "the connection ended before an answer came"
         case .cut: "the answer is cut short"
         case .timeout: "no whole answer within loader.timeout"
+        case .misplaced: "an answer that came too early, or belongs to another request by its query id"
         case .noHTTP: "the answer is not HTTP, or HTTP/0.9"
         case .noEnd: "an answer that does not say where it ends, or ends elsewhere"
         case .overlong: "an answer or a head that is too long"
@@ -122,7 +124,7 @@ enum Outcome: String, CaseIterable, Sendable {
         case .closed, .cut: "nothing at first; if it lasts, look at ClickHouse's log and at the proxy between"
         case .timeout: "nothing at first; if it lasts, raise loader.timeout or lower loader.batch_rows"
         case .noHTTP: "set loader.url to ClickHouse's HTTP port, usually 8123"
-        case .noEnd, .overlong, .compressed, .text200, .other2xx, .noStatus: "see what stands between the loader and ClickHouse"
+        case .misplaced, .noEnd, .overlong, .compressed, .text200, .other2xx, .noStatus: "see what stands between the loader and ClickHouse"
         case .unreadableBody: "look at the spool's disk; run `spool-loader verify`"
         case .redirect: "set loader.url to the address that answers itself"
         case .badRequest: "see whether loader.url is ClickHouse's HTTP port, and what the proxy between refuses"

@@ -54,7 +54,8 @@ enum ServerAnswer {
         guard case .ok(let body) = self, !body.isEmpty else { return self }
         let text = String(decoding: body.prefix(Self.maxErrorBytes), as: UTF8.self)
         if let stated = ErrorText(beginningOf: text) { return .exception(code: stated.code, text: stated.text) }
-        return .doubt("an answer where there should be none: \(plainLine(bytes: body, limit: .max))", .text200)
+        let said = Self.shown(body, false, nil)
+        return .doubt("an answer where there should be none: \(said.isEmpty ? "white space" : said)", .text200)
     }
 
     // MARK: What to do

@@ -731,7 +731,7 @@ final class TableLoader {
     // MARK: Outcomes
 
     private func noCount(_ body: [UInt8]) -> String {
-        "an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))"
+        "an answer that is no count: \(body.isEmpty ? "nothing" : plainLine(bytes: body, limit: 100))"
     }
 
     private func wake() {

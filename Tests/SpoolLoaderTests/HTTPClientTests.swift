@@ -75,6 +75,8 @@ import Testing
         .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12"),
         .raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         .raw("HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n"),
+        .raw("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 0\r\n\r\nfail"),
+        .raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 4\r\n\r\nfail"),
         .raw("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
     ])
     func anAnswerThatIsCutShortIsDoubt(reply: RawServer.Reply) throws {

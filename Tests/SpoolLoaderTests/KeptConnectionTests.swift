@@ -76,5 +76,57 @@ import Testing
         #expect(server.requests.count { $0.isComplete } == 2)
     }
 
+    @Test func aSuccessBeforeTheWholeBodyIsThereIsNone() throws {
+        let early = RawServer.Reply.raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        let (answer, _, server) = try insertOnAKeptConnection(
+            [UInt8](repeating: 7, count: 16_000_000), beforeBody: { $0.number == 1 ? early : nil }, { .ok() })
+        defer { server.stop() }
+        #expect(answer == .doubt)
+    }
+
+    // MARK: Answers to other requests
+
+    /// Answers that name the query as ClickHouse does, but for one.
+    private func answers(_ inserts: Int, name: @escaping @Sendable (RawServer.Request) -> String?) throws -> (
+        kinds: [ServerAnswer.Kind], connections: Int
+    ) {
+        let server = RawServer { request in
+            .answer(200, headers: name(request).map { ["X-ClickHouse-Query-Id: \($0)"] } ?? [])
+        }
+        defer { server.stop() }
+        let client = try ClickHouse(server, timeout: "2s")
+        let kinds = (0..<inserts).map { _ in client.insert().kind }
+        return (kinds, Set(server.requests.map(\.connection)).count)
+    }
+
+    @Test func anAnswerThatNamesAnotherQueryIsDoubtAndItsConnectionIsNotUsedAgain() throws {
+        let (kinds, connections) = try answers(4) { $0.number == 2 ? "another" : $0.parameters["query_id"] }
+        #expect(kinds == [.ok, .ok, .doubt, .ok])
+        #expect(connections == 2)
+    }
+
+    @Test func anAnswerThatNamesNoQueryIsDoubtWhereOthersDid() throws {
+        let (kinds, connections) = try answers(4) { $0.number == 2 ? nil : $0.parameters["query_id"] }
+        #expect(kinds == [.ok, .ok, .doubt, .ok])
+        #expect(connections == 2)
+    }
+
+    @Test func aServerThatNeverNamesQueriesIsTakenAtItsWord() throws {
+        #expect(try answers(3) { _ in nil }.kinds == [.ok, .ok, .ok])
+    }
+
+    @Test func aProxyThatBeginsToDropTheNameIsNotDoubtedForEver() throws {
+        let (kinds, _) = try answers(6) { $0.number == 0 ? $0.parameters["query_id"] : nil }
+        #expect(kinds == [.ok, .doubt, .doubt, .doubt, .ok, .ok])
+    }
+
+    @Test func everyRequestHasAQueryIdOfItsOwn() throws {
+        let server = RawServer { _ in .ok() }
+        defer { server.stop() }
+        let client = try ClickHouse(server, timeout: "2s")
+        for _ in 0..<50 { #expect(client.insert().kind == .ok) }
+        #expect(Set(server.requests.compactMap { $0.parameters["query_id"] }).count == 50)
+    }
+
     private final class ServerBox: @unchecked Sendable { var server: RawServer? }
 }

@@ -30,6 +30,10 @@ backoff_max = "500ms"
 MakePipeline = Callable[..., Pipeline]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-answers", action="store_true", help="write the table of docs/answers.md (test_lying_server.py)")
+
+
 @pytest.fixture
 def make_pipeline(tmp_path: Path) -> Iterator[MakePipeline]:
     """Makes pipelines whose processes are gone when the test ends."""

@@ -59,16 +59,19 @@ class Exchange:
 
     def body(self, most: int | None = None) -> bytes:
         """The request's body, or as much of it as is wanted."""
+        if self._body is not None:
+            return self._body
         wanted = self.length if most is None else min(most, self.length)
         while len(self._begun) < wanted:
             part = self._client.recv(1 << 16)
             if not part:
                 raise Gone
             self._begun += part
-        if wanted == self.length and self._body is None:
-            self._body = bytes(self._begun[:wanted])
+        part = bytes(self._begun[:wanted])
+        if wanted == self.length:
+            self._body = part
             del self._begun[:wanted]
-        return self._body if self._body is not None else bytes(self._begun[:wanted])
+        return part
 
     def execute(self) -> Answer:
         """Passes the request on, as it is, and gives the true answer."""
@@ -103,6 +106,7 @@ class Exchange:
 
 
 Lie = Callable[[Exchange], None]
+ID = b"@query-id@"  # stands in an answer for the id that the request carried: without it a loader would see through the best of lies
 
 
 class LyingServer:
@@ -212,7 +216,7 @@ def says(raw: bytes, executed: bool = False, then: str = "close") -> Lie:
         exchange.body()
         if executed:
             exchange.execute()
-        exchange.send(raw)
+        exchange.send(raw.replace(ID, exchange.query_id.encode()))
         if then != "open":
             exchange.close(reset=then == "reset")
     return lie
@@ -220,7 +224,7 @@ def says(raw: bytes, executed: bool = False, then: str = "close") -> Lie:
 
 def status(code: int, headers: Iterable[str] = (), body: bytes = b"", executed: bool = False, then: str = "open") -> Lie:
     """Answers correctly framed HTTP."""
-    lines = [f"HTTP/1.1 {code} Status", *headers, *([] if code in (204, 304) else [f"Content-Length: {len(body)}"])]
+    lines = [f"HTTP/1.1 {code} Status", *([f"X-ClickHouse-Query-Id: {ID.decode()}"] if code == 200 else []), *headers, *([] if code in (204, 304) else [f"Content-Length: {len(body)}"])]
     return says("\r\n".join(lines).encode() + b"\r\n\r\n" + body, executed, then)
 
 
@@ -243,7 +247,8 @@ def good(exchange: Exchange) -> bytes:
 def slowly(count: int, seconds: float, executed: bool) -> Lie:
     """Sends a good answer a byte at a time; goes silent after some of them, for that long, and closes."""
     def lie(exchange: Exchange) -> None:
-        for byte in (exchange.execute().raw if executed else good(exchange))[:count]:
+        raw = exchange.execute().raw if executed else good(exchange)
+        for byte in raw[:count]:
             exchange.send(bytes([byte]))
         time.sleep(seconds)
         exchange.close()
@@ -268,7 +273,7 @@ def reads_only(share: float, reset: bool = False, first: bytes = b"") -> Lie:
     """Reads a part of the body, says something or nothing, and closes: what else was sent is met by a reset."""
     def lie(exchange: Exchange) -> None:
         exchange.body(min(int(exchange.length * share), exchange.length - 1))
-        exchange.send(first)
+        exchange.send(first.replace(ID, exchange.query_id.encode()))
         exchange.close(reset)
     return lie
 
@@ -289,7 +294,7 @@ def floods(part: bytes, times: int, executed: bool) -> Lie:
 def rewrites(change: Callable[[Answer], bytes], then: str = "close") -> Lie:
     """Executes, and spoils the true answer."""
     def lie(exchange: Exchange) -> None:
-        exchange.send(change(exchange.execute()))
+        exchange.send(change(exchange.execute()).replace(ID, exchange.query_id.encode()))
         if then != "open":
             exchange.close(then == "reset")
     return lie
