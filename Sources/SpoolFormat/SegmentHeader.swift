@@ -53,7 +53,7 @@ public struct SegmentHeader: Equatable, Sendable {
     public var isShed: Bool
     /// Nanoseconds since the Unix epoch.
     public var created: Int64
-    public var columns: [WireColumn]
+    public var columns: [WireColumn] { didSet { fingerprint = schemaFingerprint(columns) } }
     public var eventTimeColumn: Int
     public var partitionRule: PartitionRule
     public var sources: [SourcePosition]
@@ -70,6 +70,7 @@ public struct SegmentHeader: Equatable, Sendable {
         self.isShed = isShed
         self.created = created
         self.columns = columns
+        fingerprint = schemaFingerprint(columns)
         self.eventTimeColumn = eventTimeColumn
         self.partitionRule = partitionRule
         self.sources = sources
@@ -77,8 +78,8 @@ public struct SegmentHeader: Equatable, Sendable {
 
     public var name: SegmentName { SegmentName(number: number, firstSequence: firstSequence) }
 
-    /// FNV-1a over names and types (§7).
-    public var fingerprint: UInt64 { schemaFingerprint(columns) }
+    /// FNV-1a over names and types (§7). Kept: every chunk is compared with it.
+    public private(set) var fingerprint: UInt64
 
     /// The rows that are gone before its first; empty if none are.
     public var lost: Range<UInt64> { lostFrom..<firstSequence }
@@ -132,7 +133,7 @@ public struct SegmentHeader: Equatable, Sendable {
         firstSequence = try reader.take()
         lostFrom = try reader.take()
         created = try reader.take()
-        let fingerprint: UInt64 = try reader.take()
+        fingerprint = try reader.take()
         eventTimeColumn = Int(try reader.take(UInt16.self))
         let rule: UInt8 = try reader.take()
         guard let partitionRule = PartitionRule(rawValue: rule) else { throw .malformed("unknown partition rule \(rule)") }

@@ -43,7 +43,9 @@ public struct SegmentReader {
 
     public init(file: File) throws {
         self.file = file
-        let (header, size) = try Self.frame(file, at: 0, limit: try file.size(), SegmentHeader.frameSize, SegmentHeader.decode)
+        let limit = try file.size()
+        let (header, size) = try Self.frame(
+            file, at: 0, limit: limit, Self.beginning(file, at: 0, limit: limit), SegmentHeader.frameSize, SegmentHeader.decode)
         self.header = header
         start = UInt64(size)
     }
@@ -54,11 +56,12 @@ public struct SegmentReader {
     public func item(at offset: UInt64, limit: UInt64) throws(IOFailure) -> SegmentItem {
         guard offset < limit else { return .end }
         do {
-            if try isIndex(at: offset, limit: limit) {
-                let (index, size) = try Self.frame(file, at: offset, limit: limit, SegmentIndex.frameSize, SegmentIndex.decode)
+            let begin = try Self.beginning(file, at: offset, limit: limit)
+            if begin.withUnsafeBytes({ SegmentIndex.begins($0) }) {
+                let (index, size) = try Self.frame(file, at: offset, limit: limit, begin, SegmentIndex.frameSize, SegmentIndex.decode)
                 return .index(index, offset: offset, end: offset + UInt64(size))
             }
-            let (header, size) = try Self.frame(file, at: offset, limit: limit, ChunkHeader.frameSize, ChunkHeader.decode)
+            let (header, size) = try Self.frame(file, at: offset, limit: limit, begin, ChunkHeader.frameSize, ChunkHeader.decode)
             let chunk = LocatedChunk(header: header, offset: offset, dataOffset: offset + UInt64(size))
             return chunk.end <= limit ? .chunk(chunk) : .torn
         } catch let error as FormatError {
@@ -121,11 +124,6 @@ public struct SegmentReader {
         chunk.table == header.table && chunk.writer == header.writer && chunk.segmentNumber == header.number
     }
 
-    private func isIndex(at offset: UInt64, limit: UInt64) throws(IOFailure) -> Bool {
-        guard limit - offset >= 4 else { return false }
-        return try file.read(4, at: offset).withUnsafeBytes { SegmentIndex.begins($0) }
-    }
-
     private func isZero(from offset: UInt64, to limit: UInt64) throws(IOFailure) -> Bool {
         var position = offset
         while position < limit {
@@ -137,15 +135,19 @@ public struct SegmentReader {
         return true
     }
 
-    /// Reads one of our frames: first what tells its size, then the whole.
+    /// What tells which frame it is and its size, and is the whole of most.
+    private static func beginning(_ file: File, at offset: UInt64, limit: UInt64) throws(IOFailure) -> [UInt8] {
+        try file.read(Int(min(512, limit - offset)), at: offset)
+    }
+
+    /// Reads one of our frames, whose beginning is there.
     private static func frame<Frame>(
-        _ file: File, at offset: UInt64, limit: UInt64,
+        _ file: File, at offset: UInt64, limit: UInt64, _ begin: [UInt8],
         _ size: (UnsafeRawBufferPointer) throws(FormatError) -> Int,
         _ decode: (UnsafeRawBufferPointer) throws(FormatError) -> (Frame, frameSize: Int)
     ) throws -> (Frame, Int) {
-        let firstRead = 512
         let available = limit - offset
-        var bytes = try file.read(Int(min(UInt64(firstRead), available)), at: offset)
+        var bytes = begin
         let count = try bytes.withUnsafeBytes { try size($0) }
         guard UInt64(count) <= available else { throw FormatError.truncated(need: count, have: Int(available)) }
         if count > bytes.count { bytes = try file.read(count, at: offset) }

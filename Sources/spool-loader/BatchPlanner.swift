@@ -52,10 +52,9 @@ struct BatchPlanner {
                 place.next = wanted.upperBound
                 continue
             }
-            let overhead = owner.reader.header.columns.count { $0.type.contains("String") || $0.type.hasPrefix("Array") }
             let next = (
                 rows: size.rows + header.rows, bytes: size.bytes + Int(chunk.end - chunk.offset),
-                memory: size.memory + header.blockBytes + header.rows * overhead * BatchLimits.overheadPerValue
+                memory: size.memory + header.blockBytes + header.rows * owner.unfixedColumns * BatchLimits.overheadPerValue
             )
             if let first = chunks.first {
                 guard header.partition == first.header.partition, next.rows <= limits.rows, next.bytes <= limits.bytes,

@@ -64,25 +64,31 @@ final class Loader {
         log.notice("ready: spool \(spool.path) of writer \(spool.writer), ClickHouse \(server.url)")
         notifySupervisor("READY=1")
         var lastLook = Clock.monotonic()
+        var looks = true
         while true {
             let now = Clock.monotonic()
             if now - lastLook >= poll {
                 lastLook = now
+                looks = true
                 if !once { try lookForTables() }
             }
             server.tend(now: now)
-            step(now)
+            step(now, looks: looks)
             if once, let status = finalStatus() { return status }
             report(now)
             http.wait(milliseconds: waitMilliseconds(), descriptors: [stopDescriptor] + (watcher >= 0 ? [watcher] : []))
-            drainWatcher()
+            looks = drainWatcher()
             if isStopAsked() { return stop() }
         }
     }
 
     /// Audit tables first, so that the others know how far behind those are.
-    private func step(_ now: Int64) {
-        for loader in loaders {
+    ///
+    /// - Parameter looks: whether tables that wait for rows look for them. While bytes of requests move, the loop comes round for every buffer of them,
+    ///   and each look is a list of the table's segments.
+    private func step(_ now: Int64, looks: Bool) {
+        let hasNews = loaders.contains { $0.status == .ready }
+        for loader in loaders where looks || loader.hasToAct(now: now, hasNews: hasNews) {
             let isHeld = DrainOrder.isHeld(loader.tableClass, by: loaders.map(\.drainState), batchRows: batchRows)
             loader.step(now: now, mayBegin: !isHeld)
         }
@@ -139,11 +145,14 @@ final class Loader {
         return Int32(max(0, (wait + 999_999) / 1_000_000))
     }
 
-    private func drainWatcher() {
-        guard watcher >= 0 else { return }
+    /// - Returns: whether something changed.
+    private func drainWatcher() -> Bool {
+        guard watcher >= 0 else { return false }
         // Which file it was does not matter: every table looks for itself.
-        withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 8) { buffer in
-            while read(watcher, buffer.baseAddress, buffer.count) > 0 {}
+        return withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 8) { buffer in
+            var hasChanged = false
+            while read(watcher, buffer.baseAddress, buffer.count) > 0 { hasChanged = true }
+            return hasChanged
         }
     }
 

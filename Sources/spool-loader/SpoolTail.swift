@@ -73,10 +73,13 @@ enum TailItem {
 final class OpenSegment {
     let name: SegmentName
     let reader: SegmentReader
+    /// Columns whose values take more of ClickHouse's memory than of the block.
+    let unfixedColumns: Int
 
     init(name: SegmentName, reader: SegmentReader) {
         self.name = name
         self.reader = reader
+        unfixedColumns = reader.header.columns.count { $0.type.contains("String") || $0.type.hasPrefix("Array") }
     }
 }
 

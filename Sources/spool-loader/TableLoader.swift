@@ -155,6 +155,18 @@ final class TableLoader {
         try? saveIfChanged()
     }
 
+    /// Whether ``step(now:mayBegin:)`` would do something though no new rows are there.
+    ///
+    /// - Parameter hasNews: whether a request of any table has ended.
+    func hasToAct(now: Int64, hasNews: Bool) -> Bool {
+        switch status {
+        case .ready: true
+        case .held: hasNews
+        case .waiting(let until): now >= until
+        case .drained, .working, .stopped: false
+        }
+    }
+
     /// Looks for something to do and begins it. Cheap when there is nothing.
     ///
     /// - Parameter mayBegin: whether it may begin new batches; those that were begun are always brought to their end.
@@ -185,7 +197,8 @@ final class TableLoader {
 
     /// - Returns: what the lane does until something happens.
     private func work(now: Int64, mayBegin: Bool) throws -> Status {
-        guard try refreshed(now: now) else { return .working }
+        // Where nothing can be begun, nothing new need be known.
+        guard try isResumed && isFull || refreshed(now: now) else { return .working }
         if !isResumed { try resume() }
         if let batch = gone.first {
             askForGone(batch)
@@ -309,6 +322,9 @@ final class TableLoader {
 
     // MARK: Planning
 
+    /// Whether no further batch may be begun before one of those under way has ended.
+    private var isFull: Bool { flights.count(where: { $0.outcome == nil }) >= depth || flights.count >= Checkpoint.maxInflight }
+
     private var depth: Int { target?.isOrderOfInsertsSeen ?? true ? 1 : settings.inflight }
 
     /// Plans batches while there are places for them.
@@ -318,7 +334,7 @@ final class TableLoader {
         planner.limits = scope.rate?.limit.limits(pace.limits) ?? pace.limits
         while pausedUntil == nil, !isAsking {
             if case .stopped = status { return status }
-            guard flights.count(where: { $0.outcome == nil }) < depth, flights.count < Checkpoint.maxInflight else { return .working }
+            if isFull { return .working }
             let rest: Status?
             if let gap = firstGap() {
                 rest = try fill(gap: gap, now: now, &toSend)
