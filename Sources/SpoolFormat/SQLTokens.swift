@@ -60,6 +60,11 @@ struct SQLTokens {
         return true
     }
 
+    func isNext(keyword: String) -> Bool {
+        guard case .word(let word)? = peek else { return false }
+        return word.uppercased() == keyword
+    }
+
     mutating func take(_ mark: Character) throws(SchemaError) {
         guard taken(mark) else { throw unexpected("\"\(mark)\"") }
     }

@@ -87,10 +87,16 @@ final class Backfill {
         let server = try ClickHouse(configuration: configuration, http: http, log: log)
         log.notice("spool \(spool.path) of writer \(spool.writer), ClickHouse \(server.url), checkpoints in \(checkpoints)")
         let surveys = try surveys()
-        progress.update {
-            $0.allRows = surveys.reduce(0) { $0 + $1.rows }
-            $0.isGrowing = surveys.contains(where: \.isGrowing)
+        var isGrowing = false
+        func setTotals(_ surveys: [BackfillSurvey], done: UInt64) {
+            isGrowing = surveys.contains(where: \.isGrowing)
+            progress.update {
+                $0.allRows = done + surveys.reduce(0) { $0 + $1.rows }
+                $0.isGrowing = isGrowing
+            }
         }
+        setTotals(surveys, done: 0)
+        var surveyed = Clock.monotonic()
         let lanes = try lanes(surveys, server, log)
         defer { progress.finish() }
         while true {
@@ -103,6 +109,10 @@ final class Backfill {
                 $0.label = lanes.first { !$0.isOver }?.loader.table ?? ""
             }
             if lanes.allSatisfy(\.isOver) { break }
+            if isGrowing, now - surveyed >= Self.surveyEvery {
+                surveyed = now
+                setTotals(try self.surveys(), done: lanes.reduce(0) { $0 + $1.loader.tally.rows })
+            }
             if let lane = lanes.first(where: { $0.hasFailedTooOften }) {
                 throw CommandFailure("\(lane.loader.lastProblem); the same command goes on where it stopped", code: 74)
             }
@@ -123,6 +133,8 @@ final class Backfill {
     /// How long requests in flight may still end after a stop was asked for.
     private static let stopGrace: Int64 = 5_000_000_000
     private static let longestWait: Int64 = 100_000_000
+    /// How often to look how much there is while the spool is still being copied.
+    private static let surveyEvery: Int64 = 2_000_000_000
 
     private func lanes(_ surveys: [BackfillSurvey], _ server: ClickHouse, _ log: Logger) throws -> [BackfillLane] {
         let (rate, reader) = (SharedRate(rate), BatchReader())

@@ -183,6 +183,7 @@ enum ServerAnswer {
         if status == 400, said.contains("SSL certificate") {
             text += "; the server wants a client certificate: see loader.client_certificate"
         }
+        if status == 400, said.contains("plain HTTP request") { text += "; is https:// meant?" }
         return .doubt(text, outcome, retryAfter: headers["retry-after"].flatMap { retryTime($0, date: headers["date"]) })
     }
 

@@ -65,7 +65,8 @@ final class TableLoader {
     /// Where the planning of new batches goes on behind the last flight.
     private var frontier: TailPosition
     /// Sequences at which batches must end: where ClickHouse's refusals cut them, or where what is there already begins.
-    private var cuts: Set<UInt64> = []
+    /// Ascending.
+    private var cuts: ArraySlice<UInt64> = []
     /// Batches in flight of the checkpoint whose bytes are not in the spool any more.
     private var gone: [InflightBatch] = []
     private var isResumed = false
@@ -199,7 +200,7 @@ final class TableLoader {
     private func work(now: Int64, mayBegin: Bool) throws -> Status {
         // Where nothing can be begun, nothing new need be known.
         guard try isResumed && isFull || refreshed(now: now) else { return .working }
-        if !isResumed { try resume() }
+        if !isResumed { try resume(now: now) }
         if let batch = gone.first {
             askForGone(batch)
             return .working
@@ -212,6 +213,7 @@ final class TableLoader {
         passFinished()
         let rest = try refill(now: now, mayBegin: mayBegin, &toSend)
         try saveIfChanged()
+        if case .stopped = status { return status }
         if pausedUntil == nil { for flight in toSend { send(flight, now: now) } }
         return rest == .drained && !flights.isEmpty ? .working : rest
     }
@@ -235,7 +237,7 @@ final class TableLoader {
     // MARK: Flights
 
     /// Batches that the checkpoint notes as in flight are asked for first.
-    private func resume() throws {
+    private func resume(now: Int64) throws {
         for inflight in store.checkpoint.inflight {
             if try planner.isGone(inflight) {
                 gone.append(inflight)
@@ -258,10 +260,12 @@ final class TableLoader {
                 "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
             // A spool that begins later than with its first row: nothing is between the checkpoint and the batch.
             let isNext = wanted.segmentNumber == inflight.segmentNumber && wanted.offset == inflight.fromOffset && flights.isEmpty
-            flights.append(
-                Flight(
-                    batch, checked, BatchMachine(resuming: batch.rows, attempt: inflight.attempt),
-                    follows: isNext ? wanted.next : batch.firstSequence))
+            let flight = Flight(
+                batch, checked, BatchMachine(resuming: batch.rows, attempt: inflight.attempt),
+                follows: isNext ? wanted.next : batch.firstSequence)
+            // What the dead loader sent may still be running.
+            flight.lastUnanswered = now
+            flights.append(flight)
         }
         if let last = flights.last { frontier = last.batch.end }
         isResumed = true
@@ -310,7 +314,7 @@ final class TableLoader {
             wanted.position = flight.batch.end
             flights.removeFirst()
         }
-        if !cuts.isEmpty { cuts = cuts.filter { $0 > wanted.next } }
+        while let cut = cuts.first, cut <= wanted.next { cuts.removeFirst() }
     }
 
     private func saveIfChanged() throws {
@@ -325,7 +329,9 @@ final class TableLoader {
     /// Whether no further batch may be begun before one of those under way has ended.
     private var isFull: Bool { flights.count(where: { $0.outcome == nil }) >= depth || flights.count >= Checkpoint.maxInflight }
 
-    private var depth: Int { target?.isOrderOfInsertsSeen ?? true ? 1 : settings.inflight }
+    /// Most batches on their way. While a batch is being cut one at a time, the first first: halves that wait behind others which are not done would
+    /// else fill the list of flights.
+    private var depth: Int { target?.isOrderOfInsertsSeen ?? true || !cuts.isEmpty ? 1 : settings.inflight }
 
     /// Plans batches while there are places for them.
     ///
@@ -356,7 +362,7 @@ final class TableLoader {
         return nil
     }
 
-    private func nextCut(after sequence: UInt64) -> UInt64? { cuts.filter { $0 > sequence }.min() }
+    private func nextCut(after sequence: UInt64) -> UInt64? { cuts.first { $0 > sequence } }
 
     /// Plans the first batch of the rows before a flight.
     ///
@@ -370,10 +376,13 @@ final class TableLoader {
             case .batch(let batch, _):
                 return try begin(batch, at: index, follows: start.next, now: now, &toSend) ? nil : .working
             case .skip(let to), .other(.move(let to)): place = to
-            case .other(.damaged(let damage)) where index == 0:
+            case .other where index > 0: return .working
+            case .other(.damaged(let damage)):
                 try quarantine(damage.clipped(to: flights[0].batch.start))
                 return nil
-            case .other where index > 0: return .working
+            case .other(.lost(let rows, let isShed, _)):
+                return try take(.lost(rows.lowerBound..<min(rows.upperBound, end), isShed: isShed, then: flights[0].batch.start), now: now)
+            case .other(.notHereYet(let why)): return try take(.notHereYet(why), now: now)
             case .other(let item):
                 throw CommandFailure("\(table): rows before \(end) are not loaded and cannot be read any more: \(item.text)", code: 74)
             }
@@ -442,7 +451,7 @@ final class TableLoader {
             wanted.rowsQuarantined += UInt64(rows.count)
             tally.quarantined += UInt64(rows.count)
         case .notHereYet(let why):
-            logOnce(.warning, why)
+            logOnce(.warning, "waiting for a copy in progress: \(why)")
             lastProblem = why
             isWaitingForCopy = true
             return .waiting(until: now + Self.lookAgainAfter)
@@ -464,12 +473,14 @@ final class TableLoader {
             if checked.sound == 0 {
                 // Only behind a checkpoint that has passed all rows before it.
                 guard index == 0 else { return false }
-                try quarantine(tail.damage(of: batch.chunks[0], in: batch.segment, error).clipped(from: batch.firstSequence))
+                let damage = tail.damage(of: batch.chunks[0], in: batch.segment, error).clipped(from: batch.firstSequence)
+                try quarantine(flights.first.map { damage.clipped(to: $0.batch.start) } ?? damage)
                 return true
             }
             batch = Batch(segment: batch.segment, chunks: Array(batch.chunks[..<checked.sound]))
         }
-        let asksFirst = scope.asksFirst || mayHaveMoreThere
+        // Of a batch that was cut, parts may be there.
+        let asksFirst = scope.asksFirst || mayHaveMoreThere || batch.firstSequence < cuts.last ?? 0
         let flight = Flight(
             batch, checked, asksFirst ? BatchMachine(resuming: batch.rows, attempt: 0) : BatchMachine(rows: batch.rows), follows: follows)
         flights.insert(flight, at: index)
@@ -651,7 +662,9 @@ final class TableLoader {
             do {
                 let found = try PartlyThere(
                     flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
-                if found.missing > found.expired, mayBePartly {
+                if found.missing > found.expired, mayBePartly(flight.batch) {
+                    // The rest may still be on its way.
+                    if isUnsettled(flight, now: now) { return pause(for: "\(flight.rowsText) are there in part", now: now) }
                     // Where nothing is cut it would be asked for again as it is, for ever.
                     guard !found.cuts.isEmpty else {
                         return pause(for: "ClickHouse counts some of \(flight.rowsText), and lists none of them", now: now)
@@ -669,13 +682,22 @@ final class TableLoader {
 
     /// Whether a part of a batch can be there without anything being wrong: where rows may have been loaded in other batches than these, or
     /// where ClickHouse cuts a batch by partitions that are not ours.
-    private var mayBePartly: Bool { scope.asksFirst || hasOtherPartitions }
+    private func mayBePartly(_ batch: Batch) -> Bool {
+        let header = batch.segment.reader.header
+        let time = header.columns[header.eventTimeColumn].name
+        return scope.asksFirst || hasOtherPartitions || target?.engine.splits(header.partitionRule, of: time) ?? false
+    }
 
     // MARK: Refused batches
 
+    /// Whether an earlier send that had no answer may still be running in ClickHouse.
+    private func isUnsettled(_ flight: Flight, now: Int64) -> Bool {
+        flight.lastUnanswered.map { now - $0 < settings.quiet } ?? false
+    }
+
     /// - Returns: whether it is to be sent once more as it is.
     private func divide(_ flight: Flight, now: Int64) throws -> Bool {
-        if let lastUnanswered = flight.lastUnanswered, now - lastUnanswered < settings.quiet {
+        if isUnsettled(flight, now: now) {
             // An earlier send of the whole may still be running, and would double what its parts bring.
             flight.machine.sendsAgain()
             pause(for: flight.refusal?.problem ?? "", now: now)
@@ -713,8 +735,7 @@ final class TableLoader {
     /// Plans the rows of a flight anew.
     private func again(_ flight: Flight, cutAt sequences: [UInt64]) throws {
         guard let index = flights.firstIndex(where: { $0 === flight }) else { return }
-        cuts.formUnion(sequences)
-        cuts.insert(flight.batch.endSequence)
+        cuts = ArraySlice(Set(cuts).union(sequences).union([flight.batch.endSequence]).sorted())
         flights.remove(at: index)
         if index == flights.count { frontier = flights.last?.batch.end ?? wanted.position }
     }

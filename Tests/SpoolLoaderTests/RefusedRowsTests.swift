@@ -62,6 +62,34 @@ import Testing
         #expect(bench.checkpoint.rowsLoaded == UInt64(wanted.count), "seed \(seed)")
     }
 
+    @Test func oneRowOfVeryManyIsFoundWhateverElseIsOnItsWay() throws {
+        // Halving leaves more parts behind the refused row than a checkpoint can note.
+        let (spool, server) = (try spool(chunks: Array(repeating: 40, count: 30)), FakeClickHouse())
+        server.change { $0.refused = [2] }
+        let bench = try LoaderBench(spool, server, ["loader.inflight": "8", "loader.batch_rows": "400"])
+        #expect(bench.run(steps: 10_000) && bench.stopReason == nil, "\(bench.loader.lastProblem)")
+        #expect(server.copies == Dictionary(uniqueKeysWithValues: (1...1_200).filter { $0 != 2 }.map { (UInt64($0), 1) }))
+        #expect(bench.checkpoint.rowsQuarantined == 1 && bench.checkpoint.rowsLoaded == 1_199)
+    }
+
+    @Test func rowsThatWaitForTheirTurnBehindARefusedOneMayBeShedInTheMeantime() throws {
+        let (spool, server) = (try spool(chunks: [4, 4, 4]), FakeClickHouse())
+        try spool.seal()
+        try spool.chunk(2)
+        server.change { $0.refused = [1] }
+        let bench = try LoaderBench(spool, server, ["loader.quarantine_rows": "0"])
+        // It waits for a person, with the first row refused and the others not sent yet.
+        #expect(!bench.run(steps: 400))
+        #expect(bench.loader.lastProblem.hasPrefix("ClickHouse refuses row 1 too"))
+        try spool.shed(spool.segments()[0])
+        server.change { $0.refused = [] }
+        #expect(bench.run() && bench.stopReason == nil)
+        // What the loader still had open it may load; each row is there once, or shed.
+        #expect(server.copies.values.allSatisfy { $0 == 1 } && server.copies[1] == 1 && server.copies[13] == 1 && server.copies[14] == 1)
+        #expect(bench.checkpoint.rowsLoaded == UInt64(server.copies.count) && bench.checkpoint.next == 15)
+        #expect(bench.checkpoint.rowsShed + bench.checkpoint.rowsLoaded == 14)
+    }
+
     @Test func aTableThatRefusesEverythingIsNotEmptiedIntoQuarantine() throws {
         let (spool, server) = (try spool(chunks: [5, 5]), FakeClickHouse())
         server.change { $0.refused = Set(1...10) }
@@ -81,6 +109,15 @@ import Testing
         let bench = try LoaderBench(spool, server)
         #expect(bench.run() && bench.stopReason == nil)
         #expect(server.holdsOnce(1..<22) && bench.checkpoint.rowsQuarantined == 0)
+    }
+
+    @Test func whereClickHouseHasOtherPartitionsABatchMayBeThereInPartAndTheRestFollows() throws {
+        let (spool, server) = (try spool(chunks: [3, 3]), FakeClickHouse([.half]))
+        server.change { $0.engine = "MergeTree PARTITION BY symbol ORDER BY ts SETTINGS non_replicated_deduplication_window = 1000" }
+        let bench = try LoaderBench(spool, server, ["loader.timeout": "1s"])
+        #expect(bench.run(steps: 10_000) && bench.stopReason == nil)
+        #expect(server.holdsOnce(1..<7))
+        #expect(server.inserts.map(\.sequences) == [1..<7, 4..<7])
     }
 
     @Test func bytesThatClickHouseCallsDamagedAreReadAndSentAgainAsTheyAre() throws {

@@ -7,6 +7,19 @@ import Testing
 
 /// What the target is like, how it is asked for, and names that try to break out of the question.
 @Suite struct TargetTableTests {
+    @Test(arguments: [
+        ("MergeTree ORDER BY ts", false, false), ("MergeTree PARTITION BY toDate(ts) ORDER BY ts", false, true),
+        ("MergeTree PARTITION BY toYYYYMM(ts) ORDER BY ts SETTINGS x = 1", false, false),
+        ("MergeTree PARTITION BY toDate(received) ORDER BY ts", true, true), ("MergeTree PARTITION BY symbol ORDER BY ts", true, true),
+        ("MergeTree PARTITION BY (toDate(ts), symbol) ORDER BY ts TTL toDateTime(ts) + toIntervalDay(3)", true, true),
+        ("MergeTree PARTITION BY toDate(ts) % 7 ORDER BY ts", true, true),
+        ("ReplicatedMergeTree('/x/{shard}', '{replica}') PARTITION BY toDate(ts) ORDER BY ts", false, true),
+    ])
+    func aBatchOfOneOfOurPartitionsIsOneOfTheTablesOrNot(engine: String, day: Bool, month: Bool) {
+        let target = TargetEngine(engine)
+        #expect(target.splits(.day, of: "ts") == day && target.splits(.month, of: "ts") == month)
+    }
+
     private func table(_ columns: [String: String], engine: String = "MergeTree ORDER BY ts") throws -> TargetTable {
         let text = "engine\t\t\(engine)\n" + columns.map { "column\t\($0)\t\($1)\n" }.joined()
         return try #require(TargetTable(answer: Array(text.utf8)))
