@@ -52,7 +52,7 @@ extension SpoolLoader {
 
             /// A table that was there before may differ from what its file says.
             private func check(_ table: TableSchema, _ clickHouse: ClickHouse) throws {
-                guard let target = TargetTable(answer: try clickHouse.query(TargetTable.query(table.table))) else {
+                guard let target = TargetTable(answer: try clickHouse.query(TargetTable.query(table.table)), wire: clickHouse.wire) else {
                     throw CommandFailure("table \(table.table) is still not in ClickHouse", code: 1)
                 }
                 if let complaint = target.complaint(about: table.wireColumns) {
