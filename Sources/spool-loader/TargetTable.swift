@@ -106,6 +106,15 @@ struct TargetTable {
         }
     }
 
+    /// ClickHouse names the cases of an enum in the order of their values, however they were declared.
+    private static func sorted(_ type: ColumnType) -> ColumnType {
+        switch type.scalar {
+        case .enum8(let cases): ColumnType(.enum8(cases.sorted { $0.value < $1.value }), shape: type.shape)
+        case .enum16(let cases): ColumnType(.enum16(cases.sorted { $0.value < $1.value }), shape: type.shape)
+        default: type
+        }
+    }
+
     private static func matches(_ target: String, _ wire: String) -> Bool {
         if target == wire { return true }
         // Another time zone shows the same instant.
@@ -113,6 +122,6 @@ struct TargetTable {
         if wire.hasPrefix("DateTime("), target == "DateTime" || target.hasPrefix("DateTime(") { return true }
         // LowCardinality on either side is a matter of storage.
         guard let type = try? ColumnType(target), let sent = try? ColumnType(wire) else { return false }
-        return type == sent
+        return Self.sorted(type) == Self.sorted(sent)
     }
 }
