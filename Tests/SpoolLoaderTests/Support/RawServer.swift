@@ -60,6 +60,8 @@ final class RawServer: Sendable {
         var requests: [Request] = []
         var heads = 0
         var connections: [Int32] = []
+        /// Connections so far: a number is never given twice.
+        var accepted = 0
         var isStopped = false
     }
     private let state = Mutex(State())
@@ -114,7 +116,8 @@ final class RawServer: Sendable {
         state.withLock { state in
             if state.isStopped { return nil }
             state.connections.append(descriptor)
-            return state.connections.count - 1
+            state.accepted += 1
+            return state.accepted - 1
         }
     }
 
