@@ -41,7 +41,7 @@ chunk_rows = {chunk_rows}
 batch_rows = {batch_rows}
 linger = "0ms"
 poll = "20ms"
-timeout = "1s"
+timeout = "20s"
 backoff = "20ms"
 backoff_max = "200ms"
 """
@@ -50,11 +50,17 @@ backoff_max = "200ms"
 class OldPipeline(Pipeline):
     """A spool of one table of ticks, a loader, and a true server; `schemas` says otherwise."""
 
-    def __init__(self, directory: Path, schemas: Path, chunk_rows: int = 100, batch_rows: int = 200, data: Path | None = None) -> None:
+    def __init__(self, directory: Path, schemas: Path, chunk_rows: int = 100, batch_rows: int = 200, data: Path | None = None,
+                 timeout: str = "20s") -> None:
         super().__init__(directory, settings=SETTINGS.format(chunk_rows=chunk_rows, batch_rows=batch_rows))
         self.schemas = schemas
+        self.set_timeout(timeout)
         self.clickhouse = self.server = TrueServer(directory, data)
         self.loader = Process("spool-loader", self.loader_command("run"), directory / "loader.log")
+
+    def set_timeout(self, timeout: str) -> None:
+        """Of the programs that are started from now on."""
+        self.config.write_text(re.sub(r'timeout = ".*"', f'timeout = "{timeout}"', self.config.read_text()))
 
     def create_tables(self) -> None:
         for file in sorted(self.schemas.glob("*.sql")):
@@ -212,6 +218,13 @@ def test_columns_that_18_16_knows_on_request_take_dictionaries(make_old: MakeOld
     assert old.server.query("SELECT uniqExact(symbol), min(symbol), max(symbol), any(spool_writer) != '' FROM ticks").split() == ["7", "S0", "S6", "1"]
 
 
+def test_migrate_says_that_tables_are_made_by_hand(make_old: MakeOld) -> None:
+    old = make_old()
+    failed = run([binary("spool-loader"), "migrate", "apply", "--schemas", SCHEMAS, "--url", old.server.url], expect=(1,))
+    assert "is 18.16" in failed.stderr and "docs/clickhouse.md" in failed.stderr
+    assert old.server.query("SHOW TABLES").split() == ["ticks"]
+
+
 def test_types_that_differ_are_said_before_anything_is_sent(make_old: MakeOld, tmp_path: Path) -> None:
     old = make_old()
     old.server.query("DROP TABLE ticks")
@@ -299,7 +312,7 @@ def test_a_server_that_freezes_within_inserts_gets_each_row_once(make_old: MakeO
     freezes = int(os.environ.get("FREEZES", "4"))
     pick = random.Random(SEED)
     count = 15_000 * freezes
-    old = make_old(chunk_rows=500, batch_rows=3_000)
+    old = make_old(chunk_rows=500, batch_rows=3_000, timeout="1s")
     old.import_files(ticks(tmp_path / "t.jsonl", count))
     old.loader.start()
     for _ in range(freezes):
@@ -312,6 +325,7 @@ def test_a_server_that_freezes_within_inserts_gets_each_row_once(make_old: MakeO
         old.server.thaw()
     assert wait_until(lambda: old.rows() >= count, 60, step=0.1), f"SEED={SEED}\n{old.said[-4000:]}"
     assert old.loader.stop() == 0
+    old.set_timeout("20s")
     old.load_once()
     assert_all_ticks_once(old, count)
     assert "imeout was reached" in old.said, old.said

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -53,6 +54,7 @@ class TrueServer(ClickHouse):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._credentials: dict[str, str] = {}
+        self._users_time = 0
         self.data = data or self.directory / "data"
         (self.data / "tmp").mkdir(parents=True, exist_ok=True)
         (self.directory / "config.xml").write_text(
@@ -67,6 +69,9 @@ class TrueServer(ClickHouse):
         users = USER.format(name="default", password="") + USER.format(name="recorder", password=escape(password))
         draft = self.directory / "users.new"
         draft.write_text(USERS.format(users=users))
+        # Its clock for files has seconds only.
+        self._users_time = max(int(time.time()), self._users_time + 2)
+        os.utime(draft, (self._users_time, self._users_time))
         draft.rename(self.directory / "users.xml")
 
     def freeze(self) -> None:
