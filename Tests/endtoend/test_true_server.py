@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import subprocess
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -330,6 +331,85 @@ def test_a_server_that_freezes_within_inserts_gets_each_row_once(make_old: MakeO
     assert_all_ticks_once(old, count)
     assert "imeout was reached" in old.said, old.said
     print(f"SEED={SEED} " + statistics(old))
+
+
+class StallingProxy:
+    """A network that stalls within the body of the first insert until it is told to go on. It holds next to nothing itself: what it has not
+    taken yet waits in the sender's kernel."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(16)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._has_stalled = False
+        self.stalled, self.go_on, self.ended = threading.Event(), threading.Event(), threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.go_on.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            head = client.recv(4_096)
+            server.sendall(head)
+            back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+            back.start()
+            stalls = b"INSERT" in head and not self._has_stalled
+            if stalls:
+                self._has_stalled = True
+                server.sendall(client.recv(1_024))
+                self.stalled.set()
+                self.go_on.wait()
+            self._pump(client, server)
+            back.join(20)
+            if stalls:
+                self.ended.set()
+
+    @staticmethod
+    def _pump(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(65_536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            # Reset: the other side learns of it.
+            for end in (source, target):
+                try:
+                    end.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+
+def test_nothing_of_an_insert_that_timed_out_arrives_later(make_old: MakeOld, tmp_path: Path) -> None:
+    """The loader's kernel has the whole body when the request times out; the batch is sent again; then the network works again."""
+    old = make_old(chunk_rows=10_000, batch_rows=10_000, timeout="1s")
+    old.import_files(ticks(tmp_path / "t.jsonl", 10_000))
+    proxy = StallingProxy(old.server.port)
+    try:
+        old.loader = Process("spool-loader", [proxy.url if part == old.server.url else part for part in old.loader_command("run")], old.loader.log)
+        old.loader.start()
+        assert proxy.stalled.wait(20), old.said
+        assert wait_until(lambda: old.rows() == 10_000, 30, step=0.05), old.said
+        proxy.go_on.set()
+        assert proxy.ended.wait(30)
+        old.loader.stop()
+    finally:
+        proxy.close()
+    old.set_timeout("20s")
+    old.load_once()
+    assert_all_ticks_once(old, 10_000)
 
 
 # What an operator meets
