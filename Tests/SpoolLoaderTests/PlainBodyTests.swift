@@ -171,12 +171,36 @@ import Testing
         let home = TemporaryDirectory()
         let (reader, chunks) = try chunks(named(rows: 10_000, length: 40_000), in: home)
         #expect(chunks[0].header.blockBytes < 1 << 20)
-        let failure = #expect(throws: CommandFailure.self) {
+        let failure = #expect(throws: OversizedBatch.self) {
             try PlainBody(chunks: chunks, reader: reader, types: ["Int64", "String", "String", "UInt64"])
         }
-        #expect(failure?.description.hasPrefix("rows 1 to 10000 are 320") == true)
+        #expect(failure?.description.hasPrefix("10000 rows are 320") == true)
         #expect(throws: Never.self) {
             try PlainBody(chunks: chunks, reader: reader, types: reader.header.columns.map(\.type))
+        }
+    }
+
+    @Test(arguments: [[0], [1], [0, 2], [1, 2, 3]])
+    func someRowsOfAChunkAreSentUnderOtherTypesToo(rows: [Int]) throws {
+        let home = TemporaryDirectory()
+        let (reader, chunks) = try chunks(named(rows: 4, length: 3), in: home)
+        let types = reader.header.columns.map {
+            $0.type == "LowCardinality(String)" ? "String" : $0.type == "DateTime64(9, 'UTC')" ? "Int64" : $0.type
+        }
+        let body = try PlainBody(chunks: [chunks[0]], reader: reader, types: types, rows: rows)
+        let bytes = try read(body, room: 100)
+        #expect(bytes.count == body.count)
+        let columns = zip(reader.header.columns, types).map { WireColumn(name: $0.name, type: $1) }
+        let (sent, whole) = (try NativeBlock(#require(content(bytes)), columns: columns), try reader.block(of: chunks[0]))
+        #expect(sent.rows == rows.count)
+        for (column, all) in zip(sent.columns, whole.columns) {
+            for (row, place) in rows.enumerated() {
+                if column.type.scalar == .string {
+                    #expect(column.string(row) == all.string(place))
+                } else {
+                    #expect(column.integer(row) == all.integer(place))
+                }
+            }
         }
     }
 
