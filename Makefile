@@ -51,4 +51,4 @@ bench: build ## what publishing and recording a row cost, each beside its floor
 	@scripts/setup --bench && Benchmarks/bench.py
 
 clean: ## remove what was built and installed inside this directory
-	@rm -rf .build .venv Benchmarks/.build clients/swift/.build clients/python/build clients/python/*.egg-info
+	@rm -rf .build .venv .clickhouse-server Benchmarks/.build clients/swift/.build clients/python/build clients/python/*.egg-info

@@ -40,3 +40,14 @@ static inline CURLcode cp_curl_limit_unsent(CURL *handle, unsigned bytes) {
     CURLcode code = curl_easy_setopt(handle, CURLOPT_SOCKOPTDATA, (void *)(size_t)bytes);
     return code != CURLE_OK ? code : curl_easy_setopt(handle, CURLOPT_SOCKOPTFUNCTION, cp_limit_unsent);
 }
+
+// The same; and a connection that is closed before its time takes with it what the kernel would still send, also when the process is killed.
+static inline int cp_limit_unsent_and_reset(void *bytes, curl_socket_t socket, curlsocktype purpose) {
+    struct linger at_once = {1, 0};
+    if (setsockopt(socket, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) != 0) return CURL_SOCKOPT_ERROR;
+    return cp_limit_unsent(bytes, socket, purpose);
+}
+// After cp_curl_limit_unsent, whose limit it keeps.
+static inline CURLcode cp_curl_reset_on_close(CURL *handle) {
+    return curl_easy_setopt(handle, CURLOPT_SOCKOPTFUNCTION, cp_limit_unsent_and_reset);
+}

@@ -157,6 +157,9 @@ public struct Setting: Sendable {
         Setting(
             "loader.settle", .duration(100_000_000...3_600 * second), "5s",
             "how long a preferred server that failed must answer well before it is used again"),
+        Setting(
+            "loader.wire", .choice(["auto", "lz4", "plain"]), "auto",
+            "how rows are sent: lz4 as they lie in the segment, plain uncompressed for ClickHouse before 22.2; auto asks for the version"),
         Setting("loader.batch_rows", .count(1...1_000_000), "500000", "most rows of one insert"),
         Setting("loader.batch_bytes", .bytes(65_536...256 << 20), "32MiB", "most bytes of one insert, as they lie in the segment"),
         Setting("loader.inflight", .count(1...8), "2", "most inserts of one table on their way at a time"),

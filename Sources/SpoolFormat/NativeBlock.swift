@@ -67,6 +67,8 @@ public struct NativeColumn {
     let bytes: [UInt8]
     /// Offset of the null map or of the array ends.
     let marks: Int
+    /// Offset after the last value.
+    private let end: Int
     /// Offset of the first value.
     let values: Int
     /// For strings: where each value begins behind its length, and how long it is.
@@ -83,6 +85,7 @@ public struct NativeColumn {
         if typeText == ColumnType.dictionaryText {
             values = reader.offset
             strings = try Self.takeDictionary(name: name, rows: rows, reader: &reader)
+            end = reader.offset
             return
         }
         var count = rows
@@ -109,7 +112,11 @@ public struct NativeColumn {
             strings = try Self.takeStrings(count, reader: &reader)
         }
         self.strings = strings
+        end = reader.offset
     }
+
+    /// The column as the block carries it, behind its name and type.
+    public var data: ArraySlice<UInt8> { bytes[marks..<end] }
 
     private static func takeStrings(_ count: Int, reader: inout ByteReader) throws(FormatError) -> [Range<Int>] {
         var strings: [Range<Int>] = []
@@ -123,8 +130,8 @@ public struct NativeColumn {
         return strings
     }
 
-    /// Whether its texts stand in a dictionary.
-    var isDictionary: Bool { typeText == ColumnType.dictionaryText }
+    /// Whether the block carries its texts once each, and an index for each row.
+    public var isDictionary: Bool { typeText == ColumnType.dictionaryText }
 
     /// The text of each row of a `LowCardinality(String)` column: its keys, and an index for each row.
     private static func takeDictionary(name: String, rows: Int, reader: inout ByteReader) throws(FormatError) -> [Range<Int>] {

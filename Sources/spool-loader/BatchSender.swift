@@ -4,6 +4,8 @@ import SpoolIO
 /// What of a batch is to be sent.
 struct MissingRows {
     var body: [UInt8] = []
+    /// Their numbers within the only chunk of the batch.
+    var rows: [Int] = []
     var sequences = SequenceSet()
     /// The latest event time among them.
     var latest = Int64.min
@@ -25,6 +27,10 @@ final class BatchSender {
     private let table: String
     private let server: RequeueServer
     private var target: TargetTable?
+    /// Where it was asked for: servers may differ, also in what they know.
+    private var targetURL = ""
+    /// Whether it is known that no insert of an earlier run is about to begin in a server without tokens.
+    private var hasSettled = false
 
     init(table: String, server: RequeueServer) {
         self.table = table
@@ -34,11 +40,18 @@ final class BatchSender {
     /// Looks at the table in ClickHouse.
     func askTarget() throws {
         target = try server.insist { server in
-            guard let target = TargetTable(answer: try server.query(TargetTable.query(self.table))) else {
+            self.targetURL = server.url
+            guard let target = TargetTable(answer: try server.query(TargetTable.query(self.table)), wire: server.wire) else {
                 throw ProblemOfTable("table \(self.table) is not in ClickHouse; run `spool-loader migrate apply`")
             }
             return target
         }
+    }
+
+    private func currentTarget() throws -> TargetTable {
+        if targetURL != server.url { try askTarget() }
+        guard let target else { preconditionFailure("a batch of a table that was not asked for") }
+        return target
     }
 
     /// - Throws: `ProblemOfTable` if the batch's columns do not go into the table as they are.
@@ -62,15 +75,23 @@ final class BatchSender {
         // The token names the bytes that are sent.
         let checksum = missing.body.withUnsafeBytes { crc32c($0) }
         var refusal: String?
+        var settling: Settling? = Settling()
+        var isResumed = true
+        let header = batch.segment.reader.header
+        func token(_ attempt: Int) -> String {
+            batch.inflight(checksum: checksum, attempt: attempt).token(writer: header.writer, table: table)
+        }
         while true {
             switch machine.action() {
             case .send(let attempt):
                 if let refusal { return (0, 0, refusal) }
+                let target = try currentTarget()
+                try check(batch)
+                let body = try body(of: missing, batch, target)
                 machine.sendBegins()
-                let header = batch.segment.reader.header
-                let answer = try server.insert(
-                    missing.body, table: table, columns: header.columns,
-                    token: batch.inflight(checksum: checksum, attempt: attempt).token(writer: header.writer, table: table))
+                let answer = try server.insert(body, table: table, columns: header.columns, token: token(attempt), dialect: target.dialect)
+                settling = answer.leavesInsertOpen ? Settling() : nil
+                isResumed = false
                 switch answer {
                 case .ok: machine.sendSucceeded()
                 case .unreachable:
@@ -84,6 +105,11 @@ final class BatchSender {
                     try server.failed(answer)
                 }
             case .count:
+                if let last = settling, !(try currentTarget()).dialect.knowsTokens {
+                    try waitUntilOver(token(machine.attempt), last, isKnownToBeQuiet: isResumed && hasSettled)
+                    hasSettled = true
+                }
+                settling = nil
                 let now = try count(batch)
                 machine.counted(
                     present: now.rows - min(before.rows, now.rows), distinct: now.distinct - min(before.distinct, now.distinct),
@@ -99,17 +125,49 @@ final class BatchSender {
         }
     }
 
+    /// In the form that the server takes.
+    private func body(of missing: MissingRows, _ batch: Batch, _ target: TargetTable) throws -> any RequestBody {
+        guard target.dialect.isPlain else { return BytesBody(missing.body) }
+        let reader = batch.segment.reader
+        do {
+            return try PlainBody(
+                chunks: batch.chunks, reader: reader, types: target.sentTypes(reader.header.columns), rows: missing.rows)
+        } catch let problem as OversizedBatch {
+            throw ProblemOfTable("rows \(missing.sequences.text()): \(problem); send them to ClickHouse 22.2 or later")
+        }
+    }
+
+    /// Waits until the last insert under a token has ended in a server where nothing holds off a second one.
+    ///
+    /// - Parameter isKnownToBeQuiet: an insert would have begun by now, if there was one.
+    private func waitUntilOver(_ token: String, _ last: Settling, isKnownToBeQuiet: Bool) throws {
+        var settling = last
+        while true {
+            let isRunning = try server.insist { server in
+                let body = try server.query(ClickHouse.questionWhetherRunning(token))
+                guard let found = numbers(inLine: body), found.count == 1 else { throw self.noCount(body) }
+                return found[0] > 0
+            }
+            if settling.isOver(isRunning: isRunning, now: Clock.monotonic()) || (isKnownToBeQuiet && !isRunning) { return }
+            try server.pause(Settling.askAgainAfter)
+        }
+    }
+
     // MARK: Questions
 
-    private func questions(_ batch: Batch) -> TableQuestions { TableQuestions(table: table, writer: batch.segment.reader.header.writer) }
+    private func noCount(_ body: [UInt8]) -> CommandFailure {
+        CommandFailure("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", code: 74)
+    }
+
+    private func questions(_ batch: Batch) -> TableQuestions {
+        TableQuestions(table: table, writer: batch.segment.reader.header.writer, target: target)
+    }
 
     /// Rows of the batch that are there, and different ones among them.
     func count(_ batch: Batch) throws -> (rows: UInt64, distinct: UInt64) {
         try server.insist { server in
             let body = try server.query(self.questions(batch).count(of: batch))
-            guard let numbers = numbers(inLine: body), numbers.count == 2 else {
-                throw CommandFailure("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", code: 74)
-            }
+            guard let numbers = numbers(inLine: body), numbers.count == 2 else { throw self.noCount(body) }
             return (numbers[0], numbers[1])
         }
     }

@@ -16,6 +16,7 @@ final class ClickHouse {
 
     let http: HTTPClient
     let database: String
+    let wire: Dialect.Wire
     private let servers: [ServerAddress]
     private let credentials: Credentials
     private let timeout: Int64
@@ -30,6 +31,7 @@ final class ClickHouse {
         self.http = http
         self.log = log
         database = configuration.required("loader.database")
+        wire = Dialect.Wire(rawValue: configuration.required("loader.wire")) ?? .auto
         timeout = configuration.duration("loader.timeout")
         servers = configuration.servers
         credentials = try Credentials(configuration)
@@ -140,30 +142,55 @@ final class ClickHouse {
         }
     }
 
-    /// Inserts LZ4-framed Native blocks as they lie in a segment.
+    /// Asks whether the server still works on a query: `1` or more in one line, or `0`. An insert that the server has not read up to its first
+    /// megabyte does not show; see ``Settling``.
+    func askWhetherRunning(_ queryID: String, done: @escaping (ServerAnswer) -> Void) {
+        query(Self.questionWhetherRunning(queryID), done: done)
+    }
+
+    static func questionWhetherRunning(_ queryID: String) -> String {
+        "SELECT count() FROM system.processes WHERE query_id = \(quotedString(queryID)) FORMAT TSV"
+    }
+
+    /// The same for all queries whose ids begin so.
+    static func questionWhetherRunning(prefix: String) -> String {
+        "SELECT count() FROM system.processes WHERE startsWith(query_id, \(quotedString(prefix))) FORMAT TSV"
+    }
+
+    /// Inserts Native blocks: LZ4-framed as they lie in a segment, or as ``PlainBody`` makes them.
     ///
-    /// - Parameter token: what ClickHouse deduplicates by.
+    /// - Parameters:
+    ///   - token: what ClickHouse deduplicates by. Where it knows no tokens it is the query's id, so that a repeat is refused with error 216 while
+    ///     the first send still runs.
+    ///   - dialect: how the server is spoken to; decides what `body` must be.
     func insert(
-        _ body: any RequestBody, table: String, columns: [WireColumn], token: String, done: @escaping (ServerAnswer) -> Void
+        _ body: any RequestBody, table: String, columns: [WireColumn], token: String, dialect: Dialect = Dialect(),
+        done: @escaping (ServerAnswer) -> Void
     ) {
         let names = columns.map { quotedIdentifier($0.name) }.joined(separator: ", ")
-        let parameters = [
+        var parameters = [
             "database": database,
             // The column list is explicit: ClickHouse fills what is not named, and a misspelt name, silently.
             "query": "INSERT INTO \(quotedIdentifier(table)) (\(names)) FORMAT Native",
-            "insert_deduplication_token": token,
             "insert_deduplicate": "1",
-            "async_insert": "0",
             "input_format_skip_unknown_fields": "0",
-            "input_format_null_as_default": "0",
             "min_insert_block_size_rows": "\(Self.squashRows)",
             "min_insert_block_size_bytes": "\(Self.squashBytes)",
             "max_insert_block_size": "\(Self.squashRows)",
         ]
+        if dialect.knowsTokens {
+            parameters["insert_deduplication_token"] = token
+            parameters["async_insert"] = "0"
+            parameters["input_format_null_as_default"] = "0"
+        } else {
+            parameters["query_id"] = token
+        }
         let index = endpoints.current
-        let request = request(
-            index, parameters, headers: ["Content-Encoding: lz4", "Content-Type: application/octet-stream"], body: body,
+        var request = request(
+            index, parameters,
+            headers: ["Content-Encoding: \(dialect.isPlain ? "gzip" : "lz4")", "Content-Type: application/octet-stream"], body: body,
             Self.maxInsertAnswer)
+        request.endsForGood = !dialect.knowsTokens
         http.start(request) { [self] result in
             finish(result, of: index, ServerAnswer(result).toInsert, done)
         }
@@ -173,7 +200,7 @@ final class ClickHouse {
         -> HTTPRequest
     {
         let id = String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
-        let parameters = parameters.merging(["query_id": "coldpath-\(id)"]) { $1 }
+        let parameters = parameters.merging(["query_id": "coldpath-\(id)"]) { own, _ in own }
         let query = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\(percentEncoded($0.value))" }.joined(separator: "&")
         // Headers, not the URL: URLs end up in logs.
         return HTTPRequest(

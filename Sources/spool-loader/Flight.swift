@@ -25,6 +25,12 @@ final class Flight {
     var lastUnanswered: Int64?
     /// How often ClickHouse said that the bytes are damaged, while they are sound here.
     var suspicions = 0
+    /// Of its last send to a server without tokens, while that may still be under way there.
+    var settling: Settling?
+    /// Until then nothing is done with it, nanoseconds of the monotonic clock.
+    var waitsUntil: Int64?
+    /// What is sent instead of ``body`` to a server that takes nothing else.
+    var plainBody: PlainBody?
 
     init(_ batch: Batch, _ checked: CheckedBatch, _ machine: BatchMachine, follows: UInt64) {
         self.batch = batch

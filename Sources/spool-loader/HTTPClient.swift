@@ -16,6 +16,10 @@ struct HTTPRequest {
     var socketPath: String?
     /// The query id that the request carries; an answer that names another one is not this request's.
     var queryID: String?
+    /// Whether nothing of the body may reach the server later than the request ends here. The server is asked before the body is sent
+    /// (`Expect: 100-continue`), so one that hangs gets none of it; and the connection serves this request only and is reset at its end,
+    /// so the kernel sends nothing on after a timeout or the death of this process.
+    var endsForGood = false
 }
 
 /// What became of a request.
@@ -132,6 +136,13 @@ final class HTTPClient {
         _ = cp_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, transfer.errorText)
         _ = cp_curl_limit_unsent(handle, Self.maxUnsentBytes)
         _ = cp_curl_set_long(handle, CURLOPT_MAXAGE_CONN, Self.maxIdleSeconds)
+        if request.endsForGood {
+            _ = cp_curl_set_long(handle, CURLOPT_FRESH_CONNECT, 1)
+            _ = cp_curl_set_long(handle, CURLOPT_FORBID_REUSE, 1)
+            _ = cp_curl_reset_on_close(handle)
+            // Never sent without the server's word: the request times out first.
+            _ = cp_curl_set_long(handle, CURLOPT_EXPECT_100_TIMEOUT_MS, Int(request.timeout / 1_000_000) + 60_000)
+        }
         _ = cp_curl_set_pointer(handle, CURLOPT_HTTPHEADER, transfer.headers)
         // A signal for a timeout would hit whatever thread comes first.
         _ = cp_curl_set_long(handle, CURLOPT_NOSIGNAL, 1)
@@ -181,9 +192,10 @@ final class HTTPClient {
     /// Gives up what does not move any more.
     private func endOverdue() {
         let now = Clock.monotonic()
-        let overdue = transfers.compactMap { handle, transfer in transfer.movement.problem(at: now).map { (handle, $0) } }
-        for (handle, problem) in overdue {
-            end(handle, transfers[handle]?.isUntouched == true ? .unreachable(problem, .timeout) : .broken(problem, .timeout))
+        let overdue = transfers.compactMap { handle, transfer in transfer.movement.problem(at: now).map { (handle, transfer, $0) } }
+        for (handle, transfer, problem) in overdue {
+            let text = transfer.isWithheld ? transfer.withheld(problem) : problem
+            end(handle, transfer.isUntouched ? .unreachable(text, .timeout) : .broken(text, .timeout))
         }
     }
 
@@ -251,6 +263,7 @@ final class HTTPClient {
             var connectStatus = 0
             _ = cp_curl_get_long(handle, CURLINFO_HTTP_CONNECTCODE, &connectStatus)
             if transfer.isUntouched, connectStatus >= 300 { return .unreachable(text, Outcome(status: connectStatus)) }
+            if transfer.isWithheld { return .unreachable(transfer.withheld(text), cause) }
             if let problem = transfer.bodyProblem { return .abandoned(problem) }
             if transfer.isOverlong {
                 return .broken("an answer of more than \(transfer.maxAnswerBytes) bytes or \(Transfer.maxHeaders) headers", .overlong)
@@ -263,6 +276,7 @@ final class HTTPClient {
 /// What a running request owns: its body must not move while libcurl sends it.
 private final class Transfer {
     private let body: (any RequestBody)?
+    private let asksFirst: Bool
     private var sent = 0
     private(set) var movement: Movement
     /// Where libcurl writes what exactly failed.
@@ -294,6 +308,11 @@ private final class Transfer {
     /// Nothing of the body was given to libcurl, so no server can have it.
     var isUntouched: Bool { sent == 0 }
 
+    /// Nothing of the body was sent, since the server did not ask for it.
+    var isWithheld: Bool { asksFirst && isUntouched && bodyProblem == nil && !isOverlong }
+
+    func withheld(_ problem: String) -> String { "\(problem), before anything of the rows was sent" }
+
     /// Whether the answer said where it ends, and ended there: one that ends with the connection may be cut short.
     var isWhole: Bool {
         guard hasWholeHead else { return false }
@@ -304,9 +323,12 @@ private final class Transfer {
 
     init(_ request: HTTPRequest, mustBeNamed: Bool, _ done: @escaping (HTTPResult) -> Void) {
         body = request.body
+        asksFirst = request.endsForGood && request.body?.count ?? 0 > 0
         var list: UnsafeMutablePointer<curl_slist>?
         // "Expect:" without a value: libcurl would else ask for permission before each body over a megabyte.
-        for header in request.headers + ["Expect:"] { list = curl_slist_append(list, header) }
+        for header in request.headers + [request.endsForGood ? "Expect: 100-continue" : "Expect:"] {
+            list = curl_slist_append(list, header)
+        }
         headers = list
         maxAnswerBytes = request.maxAnswerBytes
         queryID = request.queryID

@@ -32,6 +32,7 @@ final class RequeueServer {
     }
 
     var url: String { server.url }
+    var wire: Dialect.Wire { server.wire }
 
     /// Does it again, with waits between, while the server fails.
     ///
@@ -57,9 +58,9 @@ final class RequeueServer {
     }
 
     /// Inserts once.
-    func insert(_ body: [UInt8], table: String, columns: [WireColumn], token: String) throws -> ServerAnswer {
+    func insert(_ body: any RequestBody, table: String, columns: [WireColumn], token: String, dialect: Dialect) throws -> ServerAnswer {
         var answer: ServerAnswer?
-        server.insert(BytesBody(body), table: table, columns: columns, token: token) { answer = $0 }
+        server.insert(body, table: table, columns: columns, token: token, dialect: dialect) { answer = $0 }
         return try wait { answer }
     }
 

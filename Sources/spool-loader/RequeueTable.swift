@@ -88,7 +88,6 @@ final class RequeueTable {
         let times = block.columns[segment.reader.header.eventTimeColumn]
         let expiry = sender.expiry
         var missing = MissingRows()
-        var rows: [Int] = []
         missing.present = wanted.intersection(there).count
         for sequence in wanted.subtracting(there).ranges.joined() {
             let row = Int(sequence - chunk.header.firstSequence)
@@ -97,12 +96,12 @@ final class RequeueTable {
                 missing.expired += 1
                 continue
             }
-            rows.append(row)
+            missing.rows.append(row)
             missing.sequences.insert(sequence..<sequence + 1)
             missing.latest = max(missing.latest, time)
         }
-        if !rows.isEmpty {
-            missing.body = try BlockSlice.frame(of: block, rows: rows)
+        if !missing.rows.isEmpty {
+            missing.body = try BlockSlice.frame(of: block, rows: missing.rows)
             let sent = try sender.send(missing, of: batch, before: before)
             if let refusal = sent.refusal {
                 result.problems.append("rows \(wanted.text()): ClickHouse refuses them still: \(refusal)")

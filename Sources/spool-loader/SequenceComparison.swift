@@ -25,14 +25,18 @@ struct SequenceComparison {
     private let table: String
     private let writer: String
     private let server: ClickHouse
+    private let dialect: Dialect
     /// Only some of the spool's rows are looked at, so nothing can be said about others.
     private let isRestricted: Bool
 
-    init(_ inventory: AuditInventory, table: String, writer: String, server: ClickHouse, isRestricted: Bool) throws(CommandFailure) {
+    init(
+        _ inventory: AuditInventory, table: String, writer: String, server: ClickHouse, dialect: Dialect = Dialect(), isRestricted: Bool
+    ) throws(CommandFailure) {
         self.inventory = inventory
         self.table = table
         self.writer = writer
         self.server = server
+        self.dialect = dialect
         self.isRestricted = isRestricted
         for bucket in try buckets(of: Self.bucketRows, in: nil) {
             if isSettled(bucket) { take(bucket) } else { try narrow(bucket) }
@@ -116,7 +120,7 @@ struct SequenceComparison {
         let sequence = TableSchema.sequenceColumn
         let answer = try server.query(
             """
-            SELECT intDiv(\(sequence), \(size)) AS bucket, count(), groupBitmap(\(sequence)), min(\(sequence)), max(\(sequence)) \
+            SELECT intDiv(\(sequence), \(size)) AS bucket, count(), \(dialect.exactDistinct)(\(sequence)), min(\(sequence)), max(\(sequence)) \
             \(source)\(range.map(condition) ?? "") GROUP BY bucket ORDER BY bucket FORMAT TSV
             """)
         guard answer.isEmpty || answer.last == 0x0A else { throw nonsense(answer) }

@@ -107,6 +107,18 @@ enum ServerAnswer {
         return AnswerTable.entry(number: code, name: ErrorText.name(in: text), text: text)
     }
 
+    /// Whether the insert that got this answer may still be under way: the server has not ended it, as far as is known.
+    var leavesInsertOpen: Bool {
+        switch self {
+        case .ok, .unreachable: false
+        case .exception(let code, _): code == Self.stillRunning
+        case .doubt: true
+        }
+    }
+
+    /// QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING.
+    private static let stillRunning = 216
+
     // MARK: For people
 
     /// One clean line of at most 300 characters.

@@ -61,13 +61,14 @@ struct TableAudit {
 
     func run() throws -> Result {
         let inventory = try AuditInventory.take(of: table, in: spool, times: times)
-        guard let target = TargetTable(answer: try server.query(TargetTable.query(table))) else {
+        guard let target = TargetTable(answer: try server.query(TargetTable.query(table)), wire: server.wire) else {
             throw CommandFailure("table \(table) is not in ClickHouse; run `spool-loader migrate apply`", code: 74)
         }
         // Before ClickHouse is asked: what a running loader brings there meanwhile must not be taken for missing.
         let loaded = try loadedEnd()
         let comparison = try SequenceComparison(
-            inventory, table: table, writer: spool.writer, server: server, isRestricted: times.from != .min || times.to != .max)
+            inventory, table: table, writer: spool.writer, server: server, dialect: target.dialect,
+            isRestricted: times.from != .min || times.to != .max)
         var absent = inventory.rows.subtracting(comparison.present)
         let quarantined = absent.intersection(
             try QuarantineList(directory: checkpoints, writer: spool.writer, table: table).outstandingRows())

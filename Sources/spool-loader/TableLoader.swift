@@ -51,7 +51,6 @@ final class TableLoader {
     private let reader: BatchReader
     private let store: CheckpointStore
     private let server: ClickHouse
-    private let questions: TableQuestions
     private let log: Logger
     private let scope: LoadScope
     private let settings: LaneSettings
@@ -73,6 +72,12 @@ final class TableLoader {
     /// ClickHouse partitions the table in another way than the spool's batches are cut: a batch may be there partly.
     private var hasOtherPartitions = false
     private var target: TargetTable?
+    /// Where it was asked for: servers may differ, also in what they know.
+    private var targetURL = ""
+    /// What the log says of it, once.
+    private var toldDialect: Dialect?
+    /// Of inserts of an earlier run that no flight stands for, until it is known that none is under way in a server without tokens.
+    private var settlingOfOthers: Settling? = Settling()
     /// Fingerprint of the columns that the target was last compared with.
     private var comparedColumns: UInt64?
     /// Until it was asked, ClickHouse may have rows that the checkpoint does not know of: it may be new, or an old copy.
@@ -101,7 +106,6 @@ final class TableLoader {
         self.server = server
         self.reader = reader
         self.scope = scope
-        questions = TableQuestions(table: table, writer: spool.writer)
         var log = log
         log[metadataKey: "table"] = "\(table)"
         self.log = log
@@ -201,21 +205,37 @@ final class TableLoader {
         // Where nothing can be begun, nothing new need be known.
         guard try isResumed && isFull || refreshed(now: now) else { return .working }
         if !isResumed { try resume(now: now) }
-        if let batch = gone.first {
-            askForGone(batch)
+        if targetURL != server.url { target = nil }
+        if target == nil, !flights.isEmpty || !gone.isEmpty {
+            askTarget()
             return .working
         }
-        if target == nil, !flights.isEmpty {
-            askTarget()
+        // In the order of their rows: the checkpoint passes one after the other.
+        if let batch = gone.first, flights.first.map({ $0.batch.firstSequence > batch.firstSequence }) ?? true {
+            askForGone(batch)
             return .working
         }
         var toSend = try actOnFlights(now: now)
         passFinished()
         let rest = try refill(now: now, mayBegin: mayBegin, &toSend)
+        // Before the intent is saved: what is too large for this server is cut differently.
+        let count = toSend.count
+        if pausedUntil == nil { toSend = try toSend.filter { try prepare($0, now: now) } }
         try saveIfChanged()
         if case .stopped = status { return status }
         if pausedUntil == nil { for flight in toSend { send(flight, now: now) } }
-        return rest == .drained && !flights.isEmpty ? .working : rest
+        return toSend.count < count ? .ready : status(rest)
+    }
+
+    /// What the lane does until something happens, if it has nothing to begin.
+    private func status(_ rest: Status) -> Status {
+        let wakes = flights.compactMap(\.waitsUntil).min()
+        switch rest {
+        case .working, .held: return wakes.map { .waiting(until: $0) } ?? rest
+        case .drained: return flights.isEmpty ? .drained : wakes.map { .waiting(until: $0) } ?? .working
+        case .waiting(let until): return .waiting(until: min(until, wakes ?? until))
+        case .ready, .stopped: return rest
+        }
     }
 
     /// Looks anew at what is durable.
@@ -265,6 +285,7 @@ final class TableLoader {
                 follows: isNext ? wanted.next : batch.firstSequence)
             // What the dead loader sent may still be running.
             flight.lastUnanswered = now
+            flight.settling = Settling()
             flights.append(flight)
         }
         if let last = flights.last { frontier = last.batch.end }
@@ -277,9 +298,11 @@ final class TableLoader {
     private func actOnFlights(now: Int64) throws -> [Flight] {
         var toSend: [Flight] = []
         for flight in flights where flight.outcome == nil && !flight.isWorking && pausedUntil == nil {
+            if let until = flight.waitsUntil, now < until { continue }
+            flight.waitsUntil = nil
             switch flight.machine.action() {
             case .send: if columnsFit(flight.batch.segment, now: now) { toSend.append(flight) }
-            case .count: count(flight)
+            case .count: if mayBeOpen(flight) { askWhetherOver(flight) } else { count(flight) }
             case .compare: compare(flight)
             case .finish(let loaded, let expired): finish(flight, loaded: loaded, expired: expired)
             case .divide: if try divide(flight, now: now) { toSend.append(flight) }
@@ -331,7 +354,10 @@ final class TableLoader {
 
     /// Most batches on their way. While a batch is being cut one at a time, the first first: halves that wait behind others which are not done would
     /// else fill the list of flights.
-    private var depth: Int { target?.isOrderOfInsertsSeen ?? true || !cuts.isEmpty ? 1 : settings.inflight }
+    private var depth: Int {
+        guard let target, target.dialect.knowsTokens, !target.isOrderOfInsertsSeen, cuts.isEmpty else { return 1 }
+        return settings.inflight
+    }
 
     /// Plans batches while there are places for them.
     ///
@@ -519,16 +545,23 @@ final class TableLoader {
 
     private func askTarget() {
         ask(TargetTable.query(table)) { [self] body, now in
-            guard let found = TargetTable(answer: body) else {
+            guard let found = TargetTable(answer: body, wire: server.wire) else {
                 return pause(
                     for: "table \(table) is not in ClickHouse; run `spool-loader migrate apply`", reaction: .configuration, now: now)
             }
             if let warning = server.sharingWarning(engine: found.engine.engine) { log.warning("\(warning)") }
-            if !found.deduplicates {
+            if found.dialect.knowsTokens, !found.deduplicates {
                 logOnce(
                     .warning, "ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
             }
+            if !found.dialect.knowsTokens, found.dialect != toldDialect {
+                log.warning(
+                    "ClickHouse is older than 22.2 and deduplicates nothing: sending rows \(found.dialect.isPlain ? "uncompressed" : "as LZ4"), relying on counting alone (docs/clickhouse.md, Old servers)"
+                )
+            }
+            toldDialect = found.dialect
             target = found
+            targetURL = server.url
             comparedColumns = nil
         }
     }
@@ -536,6 +569,7 @@ final class TableLoader {
     /// A checkpoint that was lost, or replaced by an old copy, must not double what was loaded since: if ClickHouse has the next
     /// rows without a gap, loading goes on behind them. Asked once after each start.
     private func askForMoreRows(from first: UInt64) {
+        if let settlingOfOthers, !knowsTokens { return askWhetherOver(settlingOfOthers) }
         ask(questions.extent(from: first)) { [self] body, now in
             guard let found = numbers(inLine: body), found.count == 4 else { return pause(for: noCount(body), now: now) }
             mayHaveMoreThere = false
@@ -562,6 +596,7 @@ final class TableLoader {
 
     /// A batch in flight that cannot be read again: what ClickHouse has of it decides.
     private func askForGone(_ inflight: InflightBatch) {
+        if let settlingOfOthers, !knowsTokens { return askWhetherOver(settlingOfOthers) }
         ask(questions.count(of: inflight)) { [self] body, now in
             guard let found = numbers(inLine: body), found.count == 2 else { return pause(for: noCount(body), now: now) }
             try settle(inflight, present: found[0], distinct: found[1])
@@ -590,7 +625,70 @@ final class TableLoader {
         gone.removeFirst()
     }
 
+    // MARK: Servers without tokens
+
+    private var knowsTokens: Bool { target?.dialect.knowsTokens ?? true }
+
+    /// Whether an insert of the batch may be under way in a server where nothing holds off a second one.
+    private func mayBeOpen(_ flight: Flight) -> Bool { flight.settling != nil && !knowsTokens }
+
+    /// Asks whether the last insert of a batch has ended in the server; only then its rows can be counted.
+    private func askWhetherOver(_ flight: Flight) {
+        flight.isWorking = true
+        server.askWhetherRunning(flight.inflight.token(writer: wanted.writer, table: table)) { [self] answer in
+            flight.isWorking = false
+            let now = Clock.monotonic()
+            guard case .ok(let body) = answer else { return failed(answer, answer.reactionToQuestion, now: now) }
+            guard let found = numbers(inLine: body), found.count == 1 else { return pause(for: noCount(body), now: now) }
+            if found[0] > 0 { logOnce(.notice, "ClickHouse still works on the insert of \(flight.rowsText); waiting for its end") }
+            if flight.settling?.isOver(isRunning: found[0] > 0, now: now) ?? true {
+                flight.settling = nil
+                flight.lastUnanswered = nil
+            } else {
+                flight.waitsUntil = now + Settling.askAgainAfter
+            }
+            wake()
+        }
+    }
+
+    /// The same for all inserts of the table, at a start.
+    private func askWhetherOver(_ settling: Settling) {
+        ask(ClickHouse.questionWhetherRunning(prefix: "\(wanted.writer)/\(table)/")) { [self] body, now in
+            guard let found = numbers(inLine: body), found.count == 1 else { return pause(for: noCount(body), now: now) }
+            if found[0] > 0 { logOnce(.notice, "ClickHouse still works on an insert of an earlier run; waiting for its end") }
+            var settling = settling
+            let isOver = settling.isOver(isRunning: found[0] > 0, now: now)
+            settlingOfOthers = isOver ? nil : settling
+            if !isOver { pausedUntil = now + Settling.askAgainAfter }
+        }
+    }
+
+    /// Makes what is sent to a server that does not take the bytes as they lie in the spool.
+    ///
+    /// - Returns: false if the batch is too large for one insert so, and was cut.
+    private func prepare(_ flight: Flight, now: Int64) throws -> Bool {
+        flight.plainBody = nil
+        guard let target, target.dialect.isPlain else { return true }
+        let batch = flight.batch
+        let reader = batch.segment.reader
+        do {
+            flight.plainBody = try PlainBody(
+                chunks: batch.chunks, reader: reader, types: target.sentTypes(reader.header.columns), rows: batch.slice?.rows)
+            return true
+        } catch let problem as OversizedBatch {
+            guard let middle = batch.middle else { throw CommandFailure("\(table): \(flight.rowsText): \(problem)", code: 74) }
+            if waitsForQuiet(flight, problem.description, now: now) { return false }
+            log.notice("\(flight.rowsText): \(problem); sent in two parts, from \(middle) on apart")
+            try again(flight, cutAt: [middle])
+            return false
+        } catch let error as FormatError {
+            throw CommandFailure("\(table)/\(batch.segment.name): \(flight.rowsText) cannot be decoded: \(error)", code: 74)
+        }
+    }
+
     // MARK: Requests
+
+    private var questions: TableQuestions { TableQuestions(table: table, writer: wanted.writer, target: target) }
 
     /// Asks a question on whose answer the whole lane waits.
     private func ask(_ sql: String, then take: @escaping ([UInt8], Int64) throws -> Void) {
@@ -609,19 +707,22 @@ final class TableLoader {
     }
 
     private func send(_ flight: Flight, now: Int64) {
+        guard let target else { return }
         flight.machine.sendBegins()
         flight.isWorking = true
         flight.wasSent = true
         pace.sent(at: now)
         server.insert(
-            flight.body, table: table, columns: flight.batch.segment.reader.header.columns,
-            token: flight.inflight.token(writer: wanted.writer, table: table)
+            flight.plainBody ?? flight.body, table: table, columns: flight.batch.segment.reader.header.columns,
+            token: flight.inflight.token(writer: wanted.writer, table: table), dialect: target.dialect
         ) { [self] answer in
             flight.isWorking = false
+            flight.plainBody = nil
+            flight.settling = answer.leavesInsertOpen ? Settling() : nil
             let now = Clock.monotonic()
             switch answer {
             case .ok:
-                flight.machine.sendSucceeded(isTokenCertain: target?.hasCertainTokens ?? false)
+                flight.machine.sendSucceeded(isTokenCertain: target.hasCertainTokens)
                 wake()
             case .unreachable:
                 flight.machine.sendNeverLeft()
@@ -664,7 +765,7 @@ final class TableLoader {
                     flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
                 if found.missing > found.expired, mayBePartly(flight.batch) {
                     // The rest may still be on its way.
-                    if isUnsettled(flight, now: now) { return pause(for: "\(flight.rowsText) are there in part", now: now) }
+                    if waitsForQuiet(flight, "\(flight.rowsText) are there in part", now: now) { return }
                     // Where nothing is cut it would be asked for again as it is, for ever.
                     guard !found.cuts.isEmpty else {
                         return pause(for: "ClickHouse counts some of \(flight.rowsText), and lists none of them", now: now)
@@ -695,12 +796,17 @@ final class TableLoader {
         flight.lastUnanswered.map { now - $0 < settings.quiet } ?? false
     }
 
+    /// Whether an earlier send of the whole may still be running, and would double what its parts bring. Then the lane pauses.
+    private func waitsForQuiet(_ flight: Flight, _ problem: String, now: Int64) -> Bool {
+        guard isUnsettled(flight, now: now) else { return false }
+        pause(for: problem, now: now)
+        return true
+    }
+
     /// - Returns: whether it is to be sent once more as it is.
     private func divide(_ flight: Flight, now: Int64) throws -> Bool {
-        if isUnsettled(flight, now: now) {
-            // An earlier send of the whole may still be running, and would double what its parts bring.
+        if waitsForQuiet(flight, flight.refusal?.problem ?? "", now: now) {
             flight.machine.sendsAgain()
-            pause(for: flight.refusal?.problem ?? "", now: now)
             return false
         }
         guard let refusal = flight.refusal else { preconditionFailure("a refused batch without a refusal") }

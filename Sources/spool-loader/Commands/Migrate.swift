@@ -23,6 +23,7 @@ extension SpoolLoader {
                     // Parsed first: nothing is sent of a set of files that the writer would not take.
                     let tables = try SchemaDirectory.tables(directory)
                     let clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient(), log: makeLogger("spool-loader"))
+                    try checkVersion(clickHouse)
                     for file in try SchemaDirectory.files(directory) {
                         do throws(CommandFailure) {
                             _ = try clickHouse.query(statement(file.text))
@@ -33,6 +34,16 @@ extension SpoolLoader {
                     }
                     for table in tables { try check(table, clickHouse) }
                 }
+            }
+
+            /// Old servers know too little of what stands in the files.
+            private func checkVersion(_ clickHouse: ClickHouse) throws {
+                let answer = String(decoding: try clickHouse.query("SELECT version() FORMAT TSVRaw"), as: UTF8.self)
+                let text = answer.prefix { !$0.isNewline }
+                guard let version = ServerVersion(text), !Dialect(version: version).knowsTokens else { return }
+                throw CommandFailure(
+                    "ClickHouse at \(clickHouse.url) is \(text), and these tables need 22.2 or later; docs/clickhouse.md, \"Old servers\", says how to "
+                        + "make tables for it by hand", code: 1)
             }
 
             /// The text without its last semicolon, which HTTP's one statement does not take.
@@ -52,7 +63,7 @@ extension SpoolLoader {
 
             /// A table that was there before may differ from what its file says.
             private func check(_ table: TableSchema, _ clickHouse: ClickHouse) throws {
-                guard let target = TargetTable(answer: try clickHouse.query(TargetTable.query(table.table))) else {
+                guard let target = TargetTable(answer: try clickHouse.query(TargetTable.query(table.table)), wire: clickHouse.wire) else {
                     throw CommandFailure("table \(table.table) is still not in ClickHouse", code: 1)
                 }
                 if let complaint = target.complaint(about: table.wireColumns) {

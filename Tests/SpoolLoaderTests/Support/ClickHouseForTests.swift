@@ -16,12 +16,13 @@ extension ClickHouse {
     }
 
     /// Runs one insert to its end.
-    func insert(_ body: [UInt8] = Array("rows".utf8), token: String = "t", table: String = "trades", columns: [String] = ["px"])
-        -> ServerAnswer
-    {
+    func insert(
+        _ body: [UInt8] = Array("rows".utf8), token: String = "t", table: String = "trades", columns: [String] = ["px"],
+        dialect: Dialect = Dialect()
+    ) -> ServerAnswer {
         var answer: ServerAnswer?
         let columns = columns.map { WireColumn(name: $0, type: "Float64") }
-        insert(BytesBody(body), table: table, columns: columns, token: token) { answer = $0 }
+        insert(BytesBody(body), table: table, columns: columns, token: token, dialect: dialect) { answer = $0 }
         while true {
             if let answer { return answer }
             http.wait(milliseconds: 100)

@@ -21,6 +21,19 @@ final class FakeClickHouse: Sendable {
         var refused: Set<UInt64> = []
         /// Partitions that one insert may touch, of `rowsOfPartition` rows each; 0 for any number.
         var maxPartitions: UInt64 = 0
+        /// As 18.16: no LZ4, no tokens, types of its own.
+        var isOld = false
+        /// Of an old server: inserts whose connection is gone and that have not ended.
+        var late: [Late] = []
+    }
+
+    /// An insert that goes on when its connection is gone.
+    struct Late: Sendable {
+        let queryID: String
+        let sequences: [UInt64]
+        /// So many questions it does not show yet, and then so many it does; at the next it has ended.
+        var hidden: Int
+        var shown: Int
     }
 
     struct Insert: Sendable {
@@ -43,6 +56,8 @@ final class FakeClickHouse: Sendable {
         /// Half of the rows arrive: no ClickHouse does that to one block.
         case half
         case twice
+        /// An old server goes on with it when the connection is gone: see `Late`.
+        case late(hidden: Int, shown: Int)
     }
 
     private let table = Mutex(Table())
@@ -65,6 +80,8 @@ final class FakeClickHouse: Sendable {
     var url: String { box.withLock { $0?.url ?? "" } }
     func stop() { box.withLock { $0?.stop() } }
     var requests: Int { box.withLock { $0?.requests.count ?? 0 } }
+    /// What happens to the next inserts.
+    func meets(_ next: [Fate]) { fates.withLock { $0 = next } }
     func change(_ work: (inout Table) -> Void) { table.withLock { work(&$0) } }
     var inserts: [Insert] { table.withLock { $0.inserts } }
     var copies: [UInt64: Int] { table.withLock { $0.copies } }
@@ -77,6 +94,7 @@ final class FakeClickHouse: Sendable {
         if let query = request.parameters["query"], query.hasPrefix("INSERT INTO ") { return insert(request) }
         let sql = String(decoding: request.body, as: UTF8.self)
         if sql.hasPrefix("SELECT kind") { return .ok(describe()) }
+        if sql.hasPrefix("SELECT count() FROM system.processes WHERE ") { return .ok("\(running(sql))\n") }
         let range = (number(after: "spool_seq >= ", in: sql) ?? 0)..<(number(after: "spool_seq < ", in: sql) ?? .max)
         let (earliest, latest) = (time(after: ">= fromUnixTimestamp64Nano(", in: sql), time(after: "<= fromUnixTimestamp64Nano(", in: sql))
         let found = table.withLock { table in
@@ -103,8 +121,41 @@ final class FakeClickHouse: Sendable {
     private func describe() -> String {
         let (isThere, engine) = table.withLock { ($0.isThere, $0.engine) }
         guard isThere else { return "" }
-        return "engine\t\t\(engine)\n"
-            + TestSpool.schema().wireColumns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
+        let isOld = table.withLock { $0.isOld }
+        return "version\t\t\(isOld ? "18.16.1" : "26.9.1.1")\nengine\t\t\(engine)\n"
+            + (isOld ? Self.oldColumns : TestSpool.schema().wireColumns).map { "column\t\($0.name)\t\($0.type)\n" }.joined()
+    }
+
+    /// The columns of the test's table as an old server can have them.
+    private static let oldColumns = TestSpool.schema().wireColumns.map { column in
+        let types = ["DateTime64(9, 'UTC')": "Int64", "LowCardinality(String)": "String"]
+        return WireColumn(name: column.name, type: types[column.type] ?? column.type)
+    }
+
+    /// How many inserts show that the question is about. Time goes on with each question.
+    private func running(_ sql: String) -> Int {
+        table.withLock { table in
+            var running = 0
+            for index in table.late.indices {
+                if table.late[index].hidden > 0 {
+                    table.late[index].hidden -= 1
+                } else if table.late[index].shown > 0 {
+                    table.late[index].shown -= 1
+                    if isMeant(table.late[index].queryID, sql) { running += 1 }
+                } else {
+                    for sequence in table.late[index].sequences { table.copies[sequence, default: 0] += 1 }
+                    table.late[index].hidden = .max
+                }
+            }
+            table.late.removeAll { $0.hidden == .max }
+            return running
+        }
+    }
+
+    private func isMeant(_ queryID: String, _ sql: String) -> Bool {
+        if sql.contains("query_id = '\(queryID)'") { return true }
+        guard let start = sql.range(of: "startsWith(query_id, '") else { return false }
+        return queryID.hasPrefix(String(sql[start.upperBound...].prefix { $0 != "'" }))
     }
 
     private func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
@@ -134,9 +185,14 @@ final class FakeClickHouse: Sendable {
         case .tokenOnly:
             table.withLock { _ = $0.tokens.insert(insert.token) }
             return .close
+        case .late(let hidden, let shown):
+            table.withLock {
+                $0.late.append(Late(queryID: insert.token, sequences: times.keys.sorted(), hidden: hidden, shown: shown))
+            }
+            return .close
         case .loads, .answerLost, .half, .twice:
             table.withLock { table in
-                guard table.tokens.insert(insert.token).inserted else { return }
+                guard table.isOld || table.tokens.insert(insert.token).inserted else { return }
                 let half = (insert.sequences.lowerBound + insert.sequences.upperBound) / 2
                 let end = fate == .half ? half : insert.sequences.upperBound
                 for sequence in insert.sequences.lowerBound..<end where times[sequence] ?? .min > table.expiry {
@@ -150,6 +206,7 @@ final class FakeClickHouse: Sendable {
 
     /// Reads the frames of the body as a server would, stepping over skippable ones; nil if they are not exactly that.
     private func read(_ request: RawServer.Request) -> (Insert, times: [UInt64: Int64])? {
+        if table.withLock({ $0.isOld }) { return readPlain(request) }
         var offset = 0
         var sequences: [UInt64] = []
         var partitions: Set<Int32> = []
@@ -179,6 +236,29 @@ final class FakeClickHouse: Sendable {
             let token = request.parameters["insert_deduplication_token"]
         else { return nil }
         return (Insert(token: token, sequences: first..<last + 1, partitions: partitions, bytes: request.body), times)
+    }
+
+    /// One block in a gzip stream of stored blocks, with the types of the table to the letter.
+    private func readPlain(_ request: RawServer.Request) -> (Insert, times: [UInt64: Int64])? {
+        guard request.headers["content-encoding"] == "gzip", request.parameters["insert_deduplication_token"] == nil,
+            let token = request.parameters["query_id"], request.body.count > 23
+        else { return nil }
+        var content: [UInt8] = []
+        var offset = 10
+        while request.body.count - offset >= 13 {
+            let size = Int(request.body[offset + 1]) | Int(request.body[offset + 2]) << 8
+            guard request.body.count - offset - 5 >= size else { return nil }
+            content += request.body[offset + 5..<offset + 5 + size]
+            offset += 5 + size
+        }
+        guard let block = try? NativeBlock(content, columns: Self.oldColumns), let column = block.column(TableSchema.sequenceColumn) else {
+            return nil
+        }
+        let rows = (0..<block.rows).map { (UInt64(column.integer($0)), Int64(truncatingIfNeeded: block.columns[0].integer($0))) }
+        guard let first = rows.first?.0, let last = rows.last?.0, first <= last else { return nil }
+        return (
+            Insert(token: token, sequences: first..<last + 1, partitions: [], bytes: request.body), Dictionary(uniqueKeysWithValues: rows)
+        )
     }
 
     private func decode(_ frame: UnsafeRawBufferPointer) -> NativeBlock? {

@@ -60,6 +60,7 @@ final class RawServer: Sendable {
         var requests: [Request] = []
         var heads = 0
         var connections: [Int32] = []
+        /// Connections so far: a number is never given twice.
         var accepted = 0
         var isStopped = false
     }
@@ -156,6 +157,7 @@ final class RawServer: Sendable {
             note(request([], false))
             return reply
         }
+        if headers["expect"] == "100-continue", !send(Array("HTTP/1.1 100 Continue\r\n\r\n".utf8), descriptor) { return nil }
         let length = headers["content-length"].flatMap(Int.init) ?? 0
         while input.count < length {
             if !receive(descriptor, &input) {
