@@ -66,6 +66,13 @@ class Front:
         with self._lock:
             return [line.decode() for head in self._heads for line in re.findall(rb"(?m)^(?:GET|POST) \S+ HTTP/1\.1\r$", head)]
 
+    @property
+    def insert_lengths(self) -> list[int]:
+        """The lengths of the bodies of the inserts that came by."""
+        with self._lock:
+            return [int(length) for length in re.findall(
+                rb"(?i)POST [^\r\n]*insert[^\r\n]* HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*?content-length: (\d+)\r\n", b"".join(self._heads))]
+
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
