@@ -764,8 +764,8 @@ final class TableLoader {
                 let found = try PartlyThere(
                     flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
                 if found.missing > found.expired, mayBePartly(flight.batch) {
-                    // The rest may still be on its way.
-                    if waitsForQuiet(flight, "\(flight.rowsText) are there in part", now: now) { return }
+                    // It may still be bringing its rows, partition by partition: those that are sent apart now would come twice.
+                    if waitsForQuiet(flight, "ClickHouse has some of \(flight.rowsText), whose insert may still be running", now: now) { return }
                     // Where nothing is cut it would be asked for again as it is, for ever.
                     guard !found.cuts.isEmpty else {
                         return pause(for: "ClickHouse counts some of \(flight.rowsText), and lists none of them", now: now)
@@ -798,8 +798,8 @@ final class TableLoader {
 
     /// Whether an earlier send of the whole may still be running, and would double what its parts bring. Then the lane pauses.
     private func waitsForQuiet(_ flight: Flight, _ problem: String, now: Int64) -> Bool {
-        guard isUnsettled(flight, now: now) else { return false }
-        pause(for: problem, now: now)
+        guard isUnsettled(flight, now: now), let lastUnanswered = flight.lastUnanswered else { return false }
+        pause(for: problem, atLeast: settings.quiet - (now - lastUnanswered), now: now)
         return true
     }
 

@@ -120,6 +120,14 @@ import Testing
         #expect(server.inserts.map(\.sequences) == [1..<7, 4..<7])
     }
 
+    @Test func anInsertOfSeveralPartitionsThatGoesOnWithoutItsConnectionIsWaitedFor() throws {
+        let (spool, server) = (try spool(chunks: [8]), FakeClickHouse([.loads, .inTwoParts(after: 400_000_000)]))
+        server.change { $0.maxPartitions = 4 }
+        let bench = try LoaderBench(spool, server, ["loader.timeout": "1s"])
+        #expect(bench.run(steps: 5_000) && bench.stopReason == nil)
+        #expect(server.holdsOnce(1..<9) && bench.checkpoint.next == 9, "\(server.copies)")
+    }
+
     @Test func bytesThatClickHouseCallsDamagedAreReadAndSentAgainAsTheyAre() throws {
         let (spool, server) = (try spool(chunks: [2, 2]), FakeClickHouse([.exception(618)]))
         let bench = try LoaderBench(spool, server)

@@ -1,5 +1,6 @@
 import Foundation
 import SpoolFormat
+import SpoolIO
 import Synchronization
 
 @testable import spool_loader
@@ -25,6 +26,14 @@ final class FakeClickHouse: Sendable {
         var isOld = false
         /// Of an old server: inserts whose connection is gone and that have not ended.
         var late: [Late] = []
+        /// Rows of inserts that are still running, and when they arrive: nanoseconds of the monotonic clock.
+        var parts: [(at: Int64, sequences: Range<UInt64>)] = []
+
+        mutating func arrive() {
+            let now = Clock.monotonic()
+            for (_, sequences) in parts.filter({ $0.at <= now }) { for sequence in sequences { copies[sequence, default: 0] += 1 } }
+            parts.removeAll { $0.at <= now }
+        }
     }
 
     /// An insert that goes on when its connection is gone.
@@ -55,6 +64,8 @@ final class FakeClickHouse: Sendable {
         case exception(Int)
         /// Half of the rows arrive: no ClickHouse does that to one block.
         case half
+        /// Half of the rows arrive, the connection breaks, and the other half arrives later: an insert of several partitions that goes on.
+        case inTwoParts(after: Int64)
         case twice
         /// An old server goes on with it when the connection is gone: see `Late`.
         case late(hidden: Int, shown: Int)
@@ -98,7 +109,8 @@ final class FakeClickHouse: Sendable {
         let range = (number(after: "spool_seq >= ", in: sql) ?? 0)..<(number(after: "spool_seq < ", in: sql) ?? .max)
         let (earliest, latest) = (time(after: ">= fromUnixTimestamp64Nano(", in: sql), time(after: "<= fromUnixTimestamp64Nano(", in: sql))
         let found = table.withLock { table in
-            table.copies.filter { sequence, copies in
+            table.arrive()
+            return table.copies.filter { sequence, copies in
                 guard range.contains(sequence), copies > 0 else { return false }
                 guard let time = table.times[sequence] else { return true }
                 return time >= earliest ?? .min && time <= latest ?? .max
@@ -190,11 +202,16 @@ final class FakeClickHouse: Sendable {
                 $0.late.append(Late(queryID: insert.token, sequences: times.keys.sorted(), hidden: hidden, shown: shown))
             }
             return .close
-        case .loads, .answerLost, .half, .twice:
+        case .loads, .answerLost, .half, .twice, .inTwoParts:
             table.withLock { table in
                 guard table.isOld || table.tokens.insert(insert.token).inserted else { return }
                 let half = (insert.sequences.lowerBound + insert.sequences.upperBound) / 2
-                let end = fate == .half ? half : insert.sequences.upperBound
+                var end = insert.sequences.upperBound
+                if fate == .half { end = half }
+                if case .inTwoParts(let delay) = fate {
+                    table.parts.append((Clock.monotonic() + delay, half..<end))
+                    end = half
+                }
                 for sequence in insert.sequences.lowerBound..<end where times[sequence] ?? .min > table.expiry {
                     table.copies[sequence, default: 0] += fate == .twice ? 2 : 1
                     table.times[sequence] = times[sequence]
