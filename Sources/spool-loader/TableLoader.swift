@@ -765,7 +765,9 @@ final class TableLoader {
                     flight.batch, present: sequences(body), expiry: target?.engine.retention?.expired(at: Clock.now()) ?? .min)
                 if found.missing > found.expired, mayBePartly(flight.batch) {
                     // It may still be bringing its rows, partition by partition: those that are sent apart now would come twice.
-                    if waitsForQuiet(flight, "ClickHouse has some of \(flight.rowsText), whose insert may still be running", now: now) { return }
+                    if waitsForQuiet(flight, "ClickHouse has some of \(flight.rowsText), whose insert may still be running", now: now) {
+                        return
+                    }
                     // Where nothing is cut it would be asked for again as it is, for ever.
                     guard !found.cuts.isEmpty else {
                         return pause(for: "ClickHouse counts some of \(flight.rowsText), and lists none of them", now: now)
