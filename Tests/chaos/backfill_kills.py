@@ -55,6 +55,7 @@ SERVER_KILL_EVERY = 20
 """Kills of the backfill, on average."""
 START_SECONDS = 0.03
 """That a backfill takes before it asks for its first batch."""
+MAX_LIFE_SECONDS = 5.0
 GUESSED_RATE = 300_000
 """Rows a second, until it is known."""
 SECONDS = 900.0
@@ -150,38 +151,35 @@ class Test:
         kills = self.options.kills
         mean = START_SECONDS + self.options.rows / kills / GUESSED_RATE
         adapt_every = max(1, kills // 50)
-        began, told, told_at = time.monotonic(), 0, 0.0
-        lived = 0.0
+        began, before = time.monotonic(), 0
         for number in range(kills):
             if number == kills // 3:
                 self._begin_live()
             if number == kills * 2 // 3:
                 self._end_live()
-            lived += self._life(0.0 if self.random.random() < 0.1 else self.random.uniform(0, 2 * mean))
+            self._life(0.0 if self.random.random() < 0.1 else self.random.uniform(0, 2 * mean))
             if self.random.random() < 1 / SERVER_KILL_EVERY:
                 self._kill_server()
             if number % adapt_every == adapt_every - 1:
                 rows = self._loaded()
-                rate = max(1.0, rows - told) / max(0.01, lived - told_at)
-                told, told_at = rows, lived
-                mean = min(5.0, max(START_SECONDS, (self.options.rows - rows) / rate / max(1, kills - number)))
+                wanted = (self.options.rows - rows) / max(1, kills - number)
+                mean *= min(2.0, max(0.5, wanted / max(1.0, (rows - before) / adapt_every)))
+                mean = min(MAX_LIFE_SECONDS, max(START_SECONDS, mean))
+                before = rows
             if self.options.verbose or number % 100 == 99:
                 print(f"  {number + 1} kills, {time.monotonic() - began:.0f} s, {self._loaded():,} rows", flush=True)
         seconds = time.monotonic() - began
         rows = self._loaded()
         print(f"killed {self.kills['backfill']} times in {seconds:.1f} s; {rows:,} rows are there: {rows / seconds:,.0f} a second; then to the end", flush=True)
         began = time.monotonic()
-        told = self.backfill.log.read_text(errors="replace")
-        self.in_flight = told.count("were in flight")
+        self.in_flight = self.backfill.log.read_text(errors="replace").count("were in flight")
         done = self.pipeline.run_loader("backfill", "--json", timeout=SECONDS)
         result = {table["table"]: {key: table[key] for key in ("loaded", "present")} for table in json.loads(done.stdout)}
         print(f"the last backfill took {time.monotonic() - began:.1f} s: {result}", flush=True)
 
-    def _life(self, seconds: float) -> float:
-        """One life of the backfill; returns for how long it lived."""
+    def _life(self, seconds: float) -> None:
         if not self.backfill.is_alive:
             self.backfill.start()
-        began = time.monotonic()
         if wait_until(lambda: not self.backfill.is_alive, seconds, 0.001):
             if self.backfill.status != 0:
                 self.complaints.append(f"the backfill ended by itself with {self.backfill.status}; see {self.backfill.log}")
@@ -192,7 +190,6 @@ class Test:
             wait_until(lambda: not self.backfill.is_alive, seconds, 0.001)
         self.backfill.kill()
         self.kills["backfill"] += 1
-        return time.monotonic() - began
 
     def _kill_server(self) -> None:
         is_beneath = self.random.random() < 0.5
