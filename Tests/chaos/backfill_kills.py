@@ -185,7 +185,7 @@ class Test:
                 self.complaints.append(f"the backfill ended by itself with {self.backfill.status}; see {self.backfill.log}")
             # Its checkpoints may be removed at any time: then everything is asked for once more.
             self.beginnings += 1
-            shutil.rmtree(self.pipeline.checkpoints / "backfill", ignore_errors=True)
+            shutil.rmtree(self.pipeline.checkpoints / "backfill")
             self.backfill.start()
             wait_until(lambda: not self.backfill.is_alive, seconds, 0.001)
         self.backfill.kill()
