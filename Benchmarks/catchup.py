@@ -70,7 +70,7 @@ def direct(data: Path, kept: Path, schema: list[Path], threads: int) -> None:
     def insert(batch: tuple[Path, dict[str, str]]) -> None:
         path, parameters = batch
         head, _, tail = parameters["query"].rpartition(" FORMAT ")
-        settings = {name: value for name, value in parameters.items() if name not in ("query", "database")}
+        settings = {name: value for name, value in parameters.items() if name not in ("query", "database", "query_id")}
         engine.run(Job(f"{head} FROM INFILE {quoted(str(path))} COMPRESSION 'lz4' FORMAT {tail}", settings=settings, has_data=True))
 
     began, cpu = time.monotonic(), cpu_now()

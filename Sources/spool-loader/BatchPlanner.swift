@@ -35,7 +35,10 @@ struct BatchPlanner {
             }
             let item = try tail.item(at: place)
             guard case .chunk(let chunk, let owner) = item else {
-                return gathered(isFull: false) ?? (place == position ? .other(item) : .skip(to: place))
+                // Only at the end of what is durable more may come; a segment that is over has no more.
+                var isFull = true
+                if case .end = item { isFull = false }
+                return gathered(isFull: isFull) ?? (place == position ? .other(item) : .skip(to: place))
             }
             let header = chunk.header
             let after = TailPosition(segmentNumber: owner.name.number, offset: chunk.end, next: header.endSequence)

@@ -74,6 +74,27 @@ import Testing
         #expect(ranges(try batches(planner(spool, rows: 6))) == [1..<7, 7..<16, 16..<17])
     }
 
+    @Test func onlyTheLastBatchOfWhatIsDurableCouldBecomeLarger() throws {
+        let spool = try TestSpool()
+        try spool.chunk(2)
+        try spool.seal()
+        for _ in 0..<3 { try spool.chunk(2) }
+        let planner = try planner(spool, rows: 4)
+        var position = TailPosition(segmentNumber: 0, offset: 0, next: 1)
+        var full: [Bool] = []
+        while full.count < 3 {
+            switch try planner.plan(from: position) {
+            case .batch(let batch, let isFull):
+                full.append(isFull)
+                position = batch.end
+            case .skip(let next), .other(.move(let next)): position = next
+            case .other(let item): return #expect(Bool(false), "\(item)")
+            }
+        }
+        // The end of a segment, the limit of rows, the end of what is durable.
+        #expect(full == [true, true, false])
+    }
+
     @Test func theLimitOfBytesIsKept() throws {
         let spool = try TestSpool()
         for _ in 0..<4 { try spool.chunk(2) }
