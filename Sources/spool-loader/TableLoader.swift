@@ -88,7 +88,9 @@ final class TableLoader {
     private var refusedRows = 0
     /// Since when it has been waiting for tables that come first.
     private var heldSince: Int64?
-    private var lastLogged: (text: String, at: Int64) = ("", 0)
+    /// When a text was last logged: failures of several kinds may take turns.
+    private var lastLogged: [String: Int64] = [:]
+    private static let maxLogged = 16
     private static let lookAgainAfter: Int64 = 1_000_000_000
     private static let repeatLogAfter: Int64 = 30_000_000_000
 
@@ -930,8 +932,9 @@ final class TableLoader {
 
     private func logOnce(_ level: Logger.Level, _ text: String) {
         let now = Clock.monotonic()
-        guard text != lastLogged.text || now - lastLogged.at >= Self.repeatLogAfter else { return }
-        lastLogged = (text, now)
+        if let last = lastLogged[text], now - last < Self.repeatLogAfter { return }
+        if lastLogged.count >= Self.maxLogged { lastLogged.removeAll() }
+        lastLogged[text] = now
         log.log(level: level, "\(text)")
     }
 }
