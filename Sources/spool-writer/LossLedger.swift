@@ -7,6 +7,8 @@ import SpoolFormat
 /// to be given up. So this only waits to be written down, and a crash makes nothing of it undone (`docs/spool-format.md` §6).
 final class LossLedger {
     static let table = "system_events"
+    /// Under which name chunks of ``table`` say how far the losses of a source's market rows are written down.
+    static func lossSource(of source: String) -> String { "lost:\(source)" }
     /// How long losses gather before they are written down. Nanoseconds.
     static let flushAfter: Int64 = 1_000_000_000
     /// Rows written at once; with more symbols than this, the rest of a table is summed up in one row for each reason.

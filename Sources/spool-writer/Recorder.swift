@@ -191,7 +191,7 @@ final class Recorder {
     /// The position before which the losses of a source's market rows are in the ledger.
     func knownLosses(of source: Source) -> UInt64 {
         guard let name = source.name, let table = recordable(LossLedger.table) else { return 0 }
-        return table.segments.positions.end(name)
+        return table.segments.positions.end(LossLedger.lossSource(of: name))
     }
 
     private func refusalOfFullQueue(_ table: TableRecorder) -> Refusal {
@@ -249,7 +249,10 @@ final class Recorder {
     func forget(_ source: Source) {
         guard let name = source.name else { return }
         namedSources[name] = nil
-        for table in tables { table.segments.forget(name) }
+        for table in tables {
+            table.segments.forget(name)
+            table.segments.forget(LossLedger.lossSource(of: name))
+        }
     }
 
     /// Every table's name, with the sequence before which all of its rows are durable.

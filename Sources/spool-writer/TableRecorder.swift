@@ -41,6 +41,8 @@ final class TableRecorder {
     private var spare: [BlockBuilder] = []
 
     private var contributions: [Contribution] = []
+    /// Sources whose losses of other tables were handed over, and the positions before which they are among the rows being gathered.
+    private var lossEnds: [String: UInt64] = [:]
     /// Sources that have rows in chunks that are cut and not yet durable.
     private var cutSources: [Source] = []
     /// When the first gathered row arrived: nanoseconds since the Unix epoch.
@@ -222,16 +224,21 @@ final class TableRecorder {
         }
         contributions.append(Contribution(source: source, first: position, end: end))
         source.noteUndurable(self, from: position)
-        if contributions.count == FormatLimits.chunkSources { cut(monotonic: monotonic) }
+        if contributions.count + lossEnds.count >= FormatLimits.chunkSources { cut(monotonic: monotonic) }
     }
 
     /// Makes chunks of the gathered rows, one a partition, if there are any. They are neither written nor durable yet.
     func cut(monotonic: Int64) {
         guard gatheringSince != nil else { return }
         if dirtySince == nil { dirtySince = monotonic }
-        let positions = contributions.compactMap { part in
+        var positions = contributions.compactMap { part in
             part.source.name.map { SourcePosition(source: $0, end: part.end, complete: part.source.complete) }
         }
+        // Under names of their own: a source may have rows of its own in this table, and what it has lost elsewhere is not told by those.
+        for (source, end) in lossEnds.sorted(by: { $0.key < $1.key }).prefix(max(0, FormatLimits.chunkSources - positions.count)) {
+            positions.append(SourcePosition(source: LossLedger.lossSource(of: source), end: end, complete: 0))
+        }
+        lossEnds.removeAll(keepingCapacity: true)
         let gathered = (others + [builder]).filter { $0.rows > 0 }.sorted { $0.partition < $1.partition }
         let losses = market.map { $0.takeLosses(maxBytes: Self.maxLossBytes) } ?? []
         segments.cut(gathered, firstIngest: firstIngest, sources: positions, losses: losses)
@@ -266,14 +273,23 @@ final class TableRecorder {
     func releaseLosses() -> [ChunkLoss] {
         for part in contributions { part.source.noteDurable(self, rest: nil) }
         contributions.removeAll(keepingCapacity: true)
+        lossEnds.removeAll(keepingCapacity: true)
         return market?.takeLosses(maxBytes: .max) ?? []
     }
 
     /// Hands over the losses that no chunk of this table can carry, and the positions of their sources. Call when everything else is durable.
     func handOverLosses(to other: TableRecorder, monotonic: Int64) -> [ChunkLoss] {
         precondition(hasOnlyLosses && !isDirty, "losses of \(schema.table) handed over beside rows")
-        for part in contributions { other.contribute(part.source, from: part.first, to: part.end, monotonic: monotonic) }
+        for part in contributions {
+            other.contribute(part.source, from: part.first, to: part.end, monotonic: monotonic)
+            if let name = part.source.name { other.noteLost(name, before: part.end, monotonic: monotonic) }
+        }
         return releaseLosses()
+    }
+
+    private func noteLost(_ source: String, before end: UInt64, monotonic: Int64) {
+        lossEnds[source] = max(lossEnds[source] ?? 0, end)
+        if contributions.count + lossEnds.count >= FormatLimits.chunkSources { cut(monotonic: monotonic) }
     }
 
     /// Gives up the chunks that are not durable: the rows that have waited for longest. The caller counts them, as losses of this table.

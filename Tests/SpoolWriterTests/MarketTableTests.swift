@@ -96,6 +96,33 @@ struct MarketTableTests {
         #expect(source.complete == 10)
     }
 
+    @Test(
+        "a source's own rows of system_events say nothing of its market rows: those that a kill kept from the disk are recorded when they come again"
+    )
+    func ownEventsAreNoLosses() throws {
+        let spool = try spool()
+        let lines =
+            (0..<UInt64(4)).map { MarketSchemas.quote("A", at: Int64($0), bid: 100, n: $0) } + [
+                "{\"table\":\"system_events\",\"ts\":\(TestSpool.time),\"component\":\"engine\",\"event\":\"started\"}"
+            ] + (4..<UInt64(6)).map { MarketSchemas.quote("A", at: Int64($0), bid: 100, n: $0) }
+        var first: Recorder? = try spool.recorder()
+        let source = try #require(first?.source(named: "import:day", resume: true))
+        for line in lines { try first?.take(line, from: source) }
+        // Audit tables are made durable first; here the kill comes before the market tables.
+        first?.commits.commit(where: { $0.tableClass == .audit }, cutting: true)
+        #expect(try spool.rows("system_events").count == 1 && !Directory.exists("\(spool.spoolPath)/market_data/durable"))
+        first = nil
+
+        let second = try spool.recorder()
+        let again = second.source(named: "import:day", resume: true)
+        #expect(again.position == 0)
+        for line in lines { try second.take(line, from: again) }
+        try second.finish()
+        #expect(try spool.recordedQuotes() == Array(0..<6))
+        #expect(try spool.rows("system_events").count == 1)
+        #expect(again.repeated == 1 && again.dropped == 0)
+    }
+
     @Test("with a sampling interval, a quote that changes nothing is recorded again after it")
     func sampling() throws {
         let spool = try spool(["writer.record": "changes", "writer.sample": "10ms"])
