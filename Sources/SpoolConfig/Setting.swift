@@ -162,7 +162,7 @@ public struct Setting: Sendable {
             "how rows are sent: lz4 as they lie in the segment, plain uncompressed for ClickHouse before 22.2; auto asks for the version"),
         Setting("loader.batch_rows", .count(1...1_000_000), "500000", "most rows of one insert"),
         Setting("loader.batch_bytes", .bytes(65_536...256 << 20), "32MiB", "most bytes of one insert, as they lie in the segment"),
-        Setting("loader.inflight", .count(1...8), "3", "most inserts of one table on their way at a time"),
+        Setting("loader.inflight", .count(1...8), "2", "most inserts of one table on their way at a time"),
         Setting(
             "loader.quarantine_rows", .count(0...1_000_000), "100",
             "most rows of a table that are quarantined because ClickHouse refuses them; then a person must act"),

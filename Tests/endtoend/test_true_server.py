@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -302,7 +303,8 @@ def test_kills_of_server_and_loader_lose_and_double_nothing(make_old: MakeOld, t
             old.loader.kill()
             old.loader.start()
     assert wait_until(lambda: old.rows() >= count, 60 + kills, step=0.1), f"SEED={SEED}\n{old.said[-4000:]}"
-    assert old.loader.stop() == 0
+    # One that was started a moment ago may not listen for the signal yet.
+    assert old.loader.stop() in (0, -signal.SIGTERM)
     old.load_once()
     assert_all_ticks_once(old, count)
     print(f"SEED={SEED} {killed} " + statistics(old))
