@@ -146,7 +146,8 @@ final class Backfill {
             let scope = LoadScope(
                 times: range == .everything ? nil : range,
                 sequences: refused.isEmpty ? nil : SequenceSet([0..<(.max)]).subtracting(refused),
-                end: survey.liveFrom, checkpoints: checkpoints, asksFirst: true, rate: rate)
+                end: survey.liveFrom, checkpoints: checkpoints, asksFirst: true,
+                firstAttempt: Int(Clock.now() / 1_000_000_000), rate: rate)
             let loader = try TableLoader(
                 table: survey.table, spool: spool, configuration: configuration, server: server, log: log, once: false, reader: reader,
                 scope: scope)

@@ -93,7 +93,7 @@ final class BatchSender {
                 settling = answer.leavesInsertOpen ? Settling() : nil
                 isResumed = false
                 switch answer {
-                case .ok: machine.sendSucceeded()
+                case .ok: machine.sendSucceeded(isTokenCertain: target.hasCertainTokens)
                 case .unreachable:
                     machine.sendNeverLeft()
                     try server.failed(answer)
@@ -119,7 +119,9 @@ final class BatchSender {
                 // Which of them expired on the way matters only if all can have.
                 machine.compared(missing: absent, expired: missing.latest <= expiry ? absent : 0)
             case .divide: preconditionFailure("a refusal that the machine was not told of")
-            case .finish(let loaded, let expired): return (loaded, expired, nil)
+            case .finish(let loaded, let expired):
+                server.succeeded()
+                return (loaded, expired, nil)
             case .stop(let why): throw ProblemOfTable("rows \(batch.firstSequence) to \(batch.endSequence - 1): \(why)")
             }
         }

@@ -11,6 +11,9 @@ struct LoadScope {
     var checkpoints: String?
     /// Whether rows may be in ClickHouse already, loaded by another: then each batch is asked for first, and only what is missing is sent.
     var asksFirst = false
+    /// With which attempt number the tokens of this scope begin. Rows that were loaded once and have been deleted since must not come under a
+    /// token that ClickHouse still knows: it would answer with success and drop them.
+    var firstAttempt = 0
     /// Shared by all tables.
     var rate: SharedRate?
 

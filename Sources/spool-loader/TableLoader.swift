@@ -260,38 +260,48 @@ final class TableLoader {
 
     /// Batches that the checkpoint notes as in flight are asked for first.
     private func resume(now: Int64) throws {
+        var resumed: [Flight] = []
+        var gone: [InflightBatch] = []
         for inflight in store.checkpoint.inflight {
             if try planner.isGone(inflight) {
                 gone.append(inflight)
-                continue
+            } else if let (batch, checked) = try batchInFlight(inflight) {
+                log.notice(
+                    "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
+                // A spool that begins later than with its first row: nothing is between the checkpoint and the batch.
+                let isNext = wanted.segmentNumber == inflight.segmentNumber && wanted.offset == inflight.fromOffset && resumed.isEmpty
+                let flight = Flight(
+                    batch, checked, BatchMachine(resuming: batch.rows, attempt: inflight.attempt),
+                    follows: isNext ? wanted.next : batch.firstSequence)
+                // What the dead loader sent may still be running.
+                flight.lastUnanswered = now
+                flight.settling = Settling()
+                resumed.append(flight)
             }
-            let batch: Batch
-            do {
-                batch = try planner.batch(of: inflight)
-            } catch let failure as CommandFailure where scope.asksFirst {
-                // It is asked for like any other; what cannot be read any more is not sent again.
-                log.warning("\(failure)")
-                continue
-            }
-            let checked = try reader.check(batch)
-            guard checked.sound == batch.chunks.count, checked.checksum == inflight.checksum else {
-                if scope.asksFirst { continue }
-                throw planner.cannotRead(inflight, "its bytes have changed")
-            }
-            log.notice(
-                "rows \(inflight.firstSequence) to \(inflight.endSequence - 1) were in flight when the loader ended; asking for them")
-            // A spool that begins later than with its first row: nothing is between the checkpoint and the batch.
-            let isNext = wanted.segmentNumber == inflight.segmentNumber && wanted.offset == inflight.fromOffset && flights.isEmpty
-            let flight = Flight(
-                batch, checked, BatchMachine(resuming: batch.rows, attempt: inflight.attempt),
-                follows: isNext ? wanted.next : batch.firstSequence)
-            // What the dead loader sent may still be running.
-            flight.lastUnanswered = now
-            flight.settling = Settling()
-            flights.append(flight)
         }
+        // Only now: what cannot be read this time is read anew from the first one on.
+        flights = resumed
+        // A batch that is asked for before it is sent needs no answer about rows that cannot be sent any more.
+        self.gone = scope.asksFirst ? [] : gone
         if let last = flights.last { frontier = last.batch.end }
         isResumed = true
+    }
+
+    /// Reads a batch in flight again.
+    ///
+    /// - Returns: nil if it has changed and need not be the same: then its rows are planned anew, and asked for like any others.
+    private func batchInFlight(_ inflight: InflightBatch) throws -> (Batch, CheckedBatch)? {
+        do {
+            let batch = try planner.batch(of: inflight)
+            let checked = try reader.check(batch)
+            guard checked.sound == batch.chunks.count, checked.checksum == inflight.checksum else {
+                throw planner.cannotRead(inflight, "its bytes have changed")
+            }
+            return (batch, checked)
+        } catch let failure as CommandFailure where scope.asksFirst {
+            log.warning("\(failure)")
+            return nil
+        }
     }
 
     /// Does with each batch what can be done now.
@@ -510,7 +520,8 @@ final class TableLoader {
         // Of a batch that was cut, parts may be there.
         let asksFirst = scope.asksFirst || mayHaveMoreThere || batch.firstSequence < cuts.last ?? 0
         let flight = Flight(
-            batch, checked, asksFirst ? BatchMachine(resuming: batch.rows, attempt: 0) : BatchMachine(rows: batch.rows), follows: follows)
+            batch, checked,
+            asksFirst ? BatchMachine(resuming: batch.rows, attempt: scope.firstAttempt) : BatchMachine(rows: batch.rows), follows: follows)
         flights.insert(flight, at: index)
         if index == flights.count - 1 { frontier = batch.end }
         scope.rate?.limit.take(rows: batch.rows, bytes: batch.to - batch.from, now: now)

@@ -24,7 +24,7 @@ import Testing
         let ours = SequenceSet([0..<UInt64.max]).subtracting(refused)
         let scope = LoadScope(
             times: range == .everything ? nil : range, sequences: refused.isEmpty ? nil : ours, end: liveFrom,
-            checkpoints: spool.checkpoints, asksFirst: true)
+            checkpoints: spool.checkpoints, asksFirst: true, firstAttempt: 1_700_000_000)
         let (server, quiet) = (try ClickHouse(configuration: settings, http: http), log)
         let loader = try openedAgain {
             try TableLoader(
@@ -69,7 +69,24 @@ import Testing
         #expect(server.holdsOnce(1..<13))
     }
 
-    @Test("whole batches that are missing go as they lie in the segment, under the very token that a loader would use")
+    @Test(
+        "rows that were loaded and deleted come back, though ClickHouse knows the token that they were loaded under",
+        arguments: ["", "Replicated"])
+    func deleted(prefix: String) throws {
+        let spool = try spool()
+        let server = FakeClickHouse()
+        server.change { $0.engine = prefix + $0.engine }
+        #expect(try LoaderBench(spool, server).run())
+        #expect(server.holdsOnce(1..<13))
+        // By a mutation, which leaves the tokens.
+        server.change { $0.copies = [1: 1] }
+        try forgetCheckpoint(spool)
+        let result = try run(spool, server)
+        #expect(result.loaded == 11 && result.present == 1 && result.problem == nil)
+        #expect(server.holdsOnce(1..<13), "\(server.copies)")
+    }
+
+    @Test("whole batches that are missing go as they lie in the segment, under a token that no loader has used")
     func bytesOfTheSegment() throws {
         let spool = try spool()
         let server = FakeClickHouse()
@@ -79,7 +96,7 @@ import Testing
         let bytes = Array(try spool.bytes(of: spool.path(of: segment))[Int(chunks[0].offset)..<Int(chunks[1].end)])
         try #require(server.inserts.count == 2)
         #expect(server.inserts[0].bytes == bytes)
-        #expect(server.inserts[0].token == "test-1/trades/1-9/\(hex(bytes.withUnsafeBytes { crc32c($0) }))/0")
+        #expect(server.inserts[0].token == "test-1/trades/1-9/\(hex(bytes.withUnsafeBytes { crc32c($0) }))/1700000000")
     }
 
     @Test("of a batch that is partly there only the missing rows are sent")

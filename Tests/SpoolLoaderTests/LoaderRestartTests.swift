@@ -1,3 +1,4 @@
+import Glibc
 import SpoolFormat
 import SpoolIO
 import SpoolTesting
@@ -60,6 +61,32 @@ import Testing
         }
         #expect(try LoaderBench(spool, server).run())
         #expect(server.holdsOnce(1..<spool.end), "replay with SPOOL_TEST_SEED=\(seed): \(server.copies)")
+    }
+
+    @Test func batchesInFlightOfWhichOneCannotBeReadForAMomentAreEachResumedOnce() throws {
+        let spool = try TestSpool()
+        for _ in 0..<2 {
+            try spool.chunk(2)
+            try spool.seal()
+        }
+        let server = FakeClickHouse([.broken, .broken])
+        var first: LoaderBench? = try LoaderBench(spool, server, ["loader.inflight": "2"])
+        while server.inserts.count < 2 { first?.run(steps: 1) }
+        first?.die()
+        #expect(try first?.savedCheckpoint()?.inflight.count == 2)
+        first = nil
+        // What a network file system may do for a moment: the second segment's name is there, and reading it fails.
+        let path = spool.path(of: try spool.segments()[1])
+        try Directory.rename(path, to: spool.path + "/aside")
+        try Directory.create(path)
+        let second = try LoaderBench(spool, server)
+        second.run(steps: 20)
+        #expect(second.loader.failures > 0 && second.stopReason == nil, "\(second.loader.lastProblem)")
+        rmdir(path)
+        try Directory.rename(spool.path + "/aside", to: path)
+        #expect(second.run() && second.stopReason == nil)
+        #expect(server.holdsOnce(1..<5), "\(server.copies)")
+        #expect(second.checkpoint.rowsLoaded == 4 && second.checkpoint.next == 5)
     }
 
     @Test func aServerThatIsNotThereIsTriedAgain() throws {

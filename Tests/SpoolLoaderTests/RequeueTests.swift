@@ -80,6 +80,16 @@ import Testing
         #expect(server.copies == [2: 1, 3: 1])
     }
 
+    @Test("failures are counted in a row, not over the whole list")
+    func failures() throws {
+        let spool = try spool()
+        for row in UInt64(1)..<9 { try list(spool).append(refused(row..<row + 1, chunk: row < 5 ? 0 : 1, spool)) }
+        // Three of each row: more in all than end the command in a row.
+        let server = FakeClickHouse((0..<8).flatMap { _ in [.exception(241), .broken, .exception(241), .loads] as [FakeClickHouse.Fate] })
+        #expect(try run(spool, server).remaining == 0)
+        #expect(server.holdsOnce(1..<9))
+    }
+
     @Test("what is in ClickHouse already is not sent, and leaves the quarantine")
     func present() throws {
         let spool = try spool()
