@@ -1,5 +1,3 @@
-import CSystem
-import Glibc
 import Logging
 import SpoolConfig
 import SpoolFormat
@@ -76,9 +74,7 @@ final class Backfill {
     /// - Returns: a result for each table, and whether all were finished.
     /// - Throws: `CommandFailure` if ClickHouse failed for so long that it is better to come back later.
     func run(progress: Progress, log: Logger) throws -> (results: [BackfillResult], isComplete: Bool) {
-        let stopDescriptor = cp_stop_signals()
-        guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
-        defer { close(stopDescriptor) }
+        let stopSignal = try StopSignal()
         try Directory.create(checkpoints)
         let lock = try File.openForWriting("\(live)/backfill/\(spool.writer).lock")
         guard try lock.lock() else { throw CommandFailure("\(lock.path): another backfill of this spool is running", code: 74) }
@@ -116,11 +112,13 @@ final class Backfill {
             if let lane = lanes.first(where: { $0.hasFailedTooOften }) {
                 throw CommandFailure("\(lane.loader.lastProblem); the same command goes on where it stopped", code: 74)
             }
-            http.wait(milliseconds: Self.wait(lanes, now), descriptors: [stopDescriptor])
-            if isStopAsked(stopDescriptor) {
+            let statuses = lanes.filter { !$0.isOver }.map(\.loader.status)
+            http.wait(
+                milliseconds: TableLoader.milliseconds(of: statuses, atMost: Self.longestWait, now: now),
+                descriptors: stopSignal.descriptors)
+            if stopSignal.isAsked {
                 log.notice("stopping")
-                let deadline = Clock.monotonic() + Self.stopGrace
-                while !http.isIdle && Clock.monotonic() < deadline { http.wait(milliseconds: 50) }
+                http.finish(within: StopSignal.grace)
                 for lane in lanes { lane.stop() }
                 break
             }
@@ -130,8 +128,6 @@ final class Backfill {
         return (results, results.allSatisfy { $0.problem == nil && $0.quarantined == 0 })
     }
 
-    /// How long requests in flight may still end after a stop was asked for.
-    private static let stopGrace: Int64 = 5_000_000_000
     private static let longestWait: Int64 = 100_000_000
     /// How often to look how much there is while the spool is still being copied.
     private static let surveyEvery: Int64 = 2_000_000_000
@@ -153,21 +149,5 @@ final class Backfill {
                 scope: scope)
             return BackfillLane(loader: loader, refusedBefore: refused.count)
         }
-    }
-
-    private static func wait(_ lanes: [BackfillLane], _ now: Int64) -> Int32 {
-        var wait = longestWait
-        for lane in lanes where !lane.isOver {
-            switch lane.loader.status {
-            case .waiting(let until): wait = min(wait, until - now)
-            case .ready: wait = 0
-            case .working, .held, .drained, .stopped: break
-            }
-        }
-        return Int32(max(0, (wait + 999_999) / 1_000_000))
-    }
-
-    private func isStopAsked(_ descriptor: Int32) -> Bool {
-        withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { read(descriptor, $0.baseAddress, $0.count) > 0 }
     }
 }

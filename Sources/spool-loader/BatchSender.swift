@@ -157,9 +157,7 @@ final class BatchSender {
 
     // MARK: Questions
 
-    private func noCount(_ body: [UInt8]) -> CommandFailure {
-        CommandFailure("an answer that is no count: \(String(decoding: body.prefix(100), as: UTF8.self))", code: 74)
-    }
+    private func noCount(_ body: [UInt8]) -> CommandFailure { CommandFailure(spool_loader.noCount(body), code: 74) }
 
     private func questions(_ batch: Batch) -> TableQuestions {
         TableQuestions(table: table, writer: batch.segment.reader.header.writer, target: target)

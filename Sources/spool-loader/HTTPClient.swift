@@ -174,6 +174,12 @@ final class HTTPClient {
         endOverdue()
     }
 
+    /// Lets what is under way come to its end, for so many nanoseconds at most.
+    func finish(within time: Int64) {
+        let deadline = Clock.monotonic() + time
+        while !isIdle && Clock.monotonic() < deadline { wait(milliseconds: 50) }
+    }
+
     /// Runs one request to its end.
     func perform(_ request: HTTPRequest) -> HTTPResult {
         var result: HTTPResult?

@@ -10,8 +10,6 @@ final class Loader {
     /// With `--once`, how many failures in a row end the attempt.
     private static let maxFailuresOnce = 10
     private static let reportEvery: Int64 = 10_000_000_000
-    /// How long requests in flight may still end after a stop was asked for.
-    private static let stopGrace: Int64 = 5_000_000_000
 
     private let spool: SpoolDirectory
     private let configuration: Configuration
@@ -22,7 +20,7 @@ final class Loader {
     private let http = HTTPClient()
     private let poll: Int64
     private let batchRows: Int
-    private let stopDescriptor: Int32
+    private let stopSignal: StopSignal
     private let watcher: Int32
     private var loaders: [TableLoader] = []
     private var watched: Set<String> = []
@@ -40,8 +38,7 @@ final class Loader {
         server = try ClickHouse(configuration: configuration, http: http, log: log)
         poll = configuration.duration("loader.poll")
         batchRows = configuration.count("loader.batch_rows")
-        stopDescriptor = cp_stop_signals()
-        guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
+        stopSignal = try StopSignal()
         // Without inotify (a network file system, no descriptors left) polling alone does.
         watcher = cp_watch_open()
         lastReport = (Clock.monotonic(), 0)
@@ -52,7 +49,6 @@ final class Loader {
     }
 
     deinit {
-        close(stopDescriptor)
         if watcher >= 0 { close(watcher) }
     }
 
@@ -76,9 +72,9 @@ final class Loader {
             step(now, looks: looks)
             if once, let status = finalStatus() { return status }
             report(now)
-            http.wait(milliseconds: waitMilliseconds(), descriptors: [stopDescriptor] + (watcher >= 0 ? [watcher] : []))
+            http.wait(milliseconds: waitMilliseconds(), descriptors: stopSignal.descriptors + (watcher >= 0 ? [watcher] : []))
             looks = drainWatcher()
-            if isStopAsked() { return stop() }
+            if stopSignal.isAsked { return stop() }
         }
     }
 
@@ -133,16 +129,8 @@ final class Loader {
 
     private func waitMilliseconds() -> Int32 {
         let now = Clock.monotonic()
-        var wait = min(poll, server.nextTending.map { $0 - now } ?? poll)
-        for loader in loaders {
-            switch loader.status {
-            case .waiting(let until): wait = min(wait, until - now)
-            case .ready: wait = 0
-            // What it waits for ends with a request of another table, or at the next look.
-            case .working, .held, .drained, .stopped: break
-            }
-        }
-        return Int32(max(0, (wait + 999_999) / 1_000_000))
+        return TableLoader.milliseconds(
+            of: loaders.map(\.status), atMost: min(poll, server.nextTending.map { $0 - now } ?? poll), now: now)
     }
 
     /// - Returns: whether something changed.
@@ -156,16 +144,11 @@ final class Loader {
         }
     }
 
-    private func isStopAsked() -> Bool {
-        withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { read(stopDescriptor, $0.baseAddress, $0.count) > 0 }
-    }
-
     /// Lets requests in flight end, so that they need not be asked for at the next start.
     private func stop() -> Int32 {
         notifySupervisor("STOPPING=1")
         log.notice("stopping")
-        let deadline = Clock.monotonic() + Self.stopGrace
-        while !http.isIdle && Clock.monotonic() < deadline { http.wait(milliseconds: 50) }
+        http.finish(within: StopSignal.grace)
         for loader in loaders { loader.settle() }
         return 0
     }

@@ -1,5 +1,3 @@
-import CSystem
-import Glibc
 import Logging
 import SpoolConfig
 import SpoolFormat
@@ -12,21 +10,17 @@ struct RequeueStopped: Error {}
 final class RequeueServer {
     /// How many failures in a row end the command. With the longest wait between them some minutes.
     private static let maxFailures = 12
-    /// How long a request in flight may still end after a stop was asked for.
-    private static let stopGrace: Int64 = 5_000_000_000
     private static let tickMilliseconds: Int32 = 100
 
     private let server: ClickHouse
     private let log: Logger
     private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
-    private let stopDescriptor: Int32
-    private var isStopping = false
+    private let stopSignal: StopSignal
 
-    /// - Parameter stopDescriptor: becomes readable when a stop is asked for; -1 if nothing can.
-    init(configuration: Configuration, stopDescriptor: Int32, log: Logger) throws {
+    init(configuration: Configuration, stopSignal: StopSignal, log: Logger) throws {
         server = try ClickHouse(configuration: configuration, http: HTTPClient(), log: log)
-        self.stopDescriptor = stopDescriptor
+        self.stopSignal = stopSignal
         self.log = log
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
     }
@@ -67,10 +61,7 @@ final class RequeueServer {
     /// Waits before the insert is sent again.
     ///
     /// - Throws: `CommandFailure` once it has failed for long.
-    func failed(_ answer: ServerAnswer) throws {
-        let problem = "ClickHouse at \(url): \(answer.problem)"
-        try failed(problem)
-    }
+    func failed(_ answer: ServerAnswer) throws { try failed("ClickHouse at \(url): \(answer.problem)") }
 
     /// A batch is done: failures before it are over. Only then, since an insert that is refused for ever would else be tried for ever: the
     /// questions between are answered.
@@ -78,7 +69,7 @@ final class RequeueServer {
 
     /// - Throws: `RequeueStopped` if a stop was asked for.
     func checkStop() throws {
-        if isStopAsked() { throw RequeueStopped() }
+        if stopSignal.isAsked { throw RequeueStopped() }
     }
 
     /// Waits so many nanoseconds.
@@ -86,7 +77,8 @@ final class RequeueServer {
         let until = Clock.monotonic() + duration
         while case let rest = until - Clock.monotonic(), rest > 0 {
             try checkStop()
-            server.http.wait(milliseconds: min(Int32(clamping: rest / 1_000_000 + 1), Self.tickMilliseconds), descriptors: descriptors)
+            server.http.wait(
+                milliseconds: min(Int32(clamping: rest / 1_000_000 + 1), Self.tickMilliseconds), descriptors: stopSignal.descriptors)
         }
         try checkStop()
     }
@@ -103,21 +95,12 @@ final class RequeueServer {
         var deadline: Int64?
         while true {
             if let answer = answer() { return answer }
-            server.http.wait(milliseconds: Self.tickMilliseconds, descriptors: isStopping ? [] : descriptors)
-            if isStopAsked() {
-                let limit = deadline ?? Clock.monotonic() + Self.stopGrace
+            server.http.wait(milliseconds: Self.tickMilliseconds, descriptors: stopSignal.descriptors)
+            if stopSignal.isAsked {
+                let limit = deadline ?? Clock.monotonic() + StopSignal.grace
                 deadline = limit
                 if Clock.monotonic() > limit { throw RequeueStopped() }
             }
         }
-    }
-
-    private var descriptors: [Int32] { stopDescriptor >= 0 ? [stopDescriptor] : [] }
-
-    private func isStopAsked() -> Bool {
-        if !isStopping, stopDescriptor >= 0 {
-            isStopping = withUnsafeTemporaryAllocation(byteCount: 128, alignment: 8) { read(stopDescriptor, $0.baseAddress, $0.count) > 0 }
-        }
-        return isStopping
     }
 }

@@ -56,6 +56,9 @@ func numbers(inLine body: [UInt8]) -> [UInt64]? {
     return numbers.count == fields.count ? numbers : nil
 }
 
+/// What is wrong with an answer that ``numbers(inLine:)`` cannot read.
+func noCount(_ body: [UInt8]) -> String { "an answer that is no count: \(body.isEmpty ? "nothing" : plainLine(bytes: body, limit: 100))" }
+
 /// The UInt64 values of a RowBinary answer of one such column.
 func sequences(_ body: [UInt8]) -> [UInt64] {
     body.withUnsafeBytes { raw in

@@ -54,7 +54,9 @@ import Testing
             _ = try Configuration(file: home.file("x.toml"), environment: [:])
             Issue.record("taken")
         } catch {
-            #expect(!"\(error)".contains("s3") && "\(error)".contains("x.toml: loader.url"))
+            // The directory's name is drawn by lot, and may hold anything.
+            let words = "\(error)".replacing(home.path, with: "HOME")
+            #expect(!words.contains("s3") && !words.contains("cret") && words.contains("HOME/x.toml: loader.url"), "\(words)")
         }
     }
 
@@ -121,8 +123,10 @@ import Testing
         let home = TemporaryDirectory()
         try Bytes.write(Array(text.utf8), to: home.file("password"))
         let words = try #require(complaint(["loader.password_file": home.file("password")]))
-        #expect(
-            words.contains(reason) && words.contains(home.file("password")) && !words.contains("s3") && !words.contains("cret"), "\(words)")
+        #expect(words.contains(reason) && words.contains(home.file("password")), "\(words)")
+        // The directory's name is drawn by lot, and may hold anything.
+        let said = words.replacing(home.path, with: "HOME")
+        #expect(!said.contains("s3") && !said.contains("cret"), "\(words)")
         if !text.contains("\n"), !text.contains("\0") {
             let words = complaint([:], environment: ["COLDPATH_LOADER_PASSWORD": text])
             #expect(words?.contains("COLDPATH_LOADER_PASSWORD") == true && words?.contains("s3") == false)

@@ -39,7 +39,7 @@ import Testing
         ])
         var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         log.logLevel = .critical
-        let connection = try RequeueServer(configuration: settings, stopDescriptor: -1, log: log)
+        let connection = try RequeueServer(configuration: settings, stopSignal: .never, log: log)
         return try RequeueTable(table: spool.table, spool: spool.spool, list: list(spool), server: connection, log: log).run()
     }
 

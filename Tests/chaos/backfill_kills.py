@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
+import session  # noqa: E402
 from pipeline import ROOT, SCHEMAS, Pipeline, Process, Trouble, binary, end_on_signals, run, wait_until  # noqa: E402
 from send_events import Producer  # noqa: E402
 
@@ -241,16 +242,11 @@ class Test:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = session.parser(__doc__, verbose="say how far it is after each kill")
     parser.add_argument("--rows", type=int, default=20_000_000, help="market rows; some 40 bytes each on disk, and as much in ClickHouse")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--live-rows", type=int, help="market rows that are recorded while the live loader is at work beside the backfill")
-    parser.add_argument("--seed", type=int, help="to repeat a run's choices (default: a new one)")
-    parser.add_argument("--work", type=Path, help="work directory, which must be empty or absent; it is kept")
-    parser.add_argument("--verbose", action="store_true", help="say how far it is after each kill")
-    options = parser.parse_args()
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(10 ** 9)
+    options = session.parse(parser)
     if options.live_rows is None:
         options.live_rows = min(100_000, max(1_000, options.rows // 100))
     return options
@@ -259,8 +255,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     end_on_signals()
-    directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-backfill-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = session.work_directory("backfill", options)
     print(f"backfill-kills: {options.rows:,} market rows, {options.kills} kills, seed {options.seed}", flush=True)
     test = Test(directory, options)
     try:
@@ -269,20 +264,14 @@ def main() -> int:
         test.kill()
         audit = test.judge()
     except (Trouble, OSError) as error:
-        print(f"backfill-kills: {error}\n  seed {options.seed}; everything is kept in {directory}", file=sys.stderr)
-        return 74
+        return session.not_started("backfill-kills", options, directory, error)
     finally:
         test.end()
     for complaint in test.complaints:
         print(f"WRONG: {complaint}")
     print(f"audit says:\n{audit}kills       {test.kills['backfill']} of the backfill, {test.kills['server']} of the server; "
           f"{test.in_flight} batches were in flight at a start; begun anew {test.beginnings} times")
-    if test.complaints:
-        print(f"backfill-kills: FAILED; seed {options.seed}; everything is kept in {directory}", file=sys.stderr)
-        return 1
-    if not options.work:
-        shutil.rmtree(directory)
-    return 0
+    return session.ended("backfill-kills", options, directory, test.complaints)
 
 
 if __name__ == "__main__":

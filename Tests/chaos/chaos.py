@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import struct
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -28,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
+import session  # noqa: E402
 from pipeline import Pipeline, Process, Trouble, end_on_signals, wait_until  # noqa: E402
 from send_events import Producer, ProtocolError  # noqa: E402
 
@@ -507,35 +506,23 @@ def report(verdict: Verdict, audit: str, tally: Tally, senders: list[Sender], se
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = session.parser(__doc__, verbose="say each round's victims")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seed", type=int, help="to repeat a run's choices (default: a new one)")
-    parser.add_argument("--work", type=Path, help="work directory, which must be empty or absent; it is kept")
-    parser.add_argument("--verbose", action="store_true", help="say each round's victims")
-    options = parser.parse_args()
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(10 ** 9)
-    return options
+    return session.parse(parser)
 
 
 def main() -> int:
     options = arguments()
     end_on_signals()
-    directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-chaos-"))
+    directory = session.work_directory("chaos", options)
     print(f"chaos: {options.rounds} rounds, seed {options.seed}", flush=True)
     started = time.monotonic()
     try:
         verdict, audit, tally, senders = torment(directory, options)
     except (Trouble, OSError) as error:
-        print(f"chaos: {error}\n  seed {options.seed}; everything is kept in {directory}", file=sys.stderr)
-        return 74
+        return session.not_started("chaos", options, directory, error)
     report(verdict, audit, tally, senders, options.seed, time.monotonic() - started)
-    if verdict.complaints:
-        print(f"chaos: FAILED; seed {options.seed}; logs, spool and checkpoints are kept in {directory}", file=sys.stderr)
-        return 1
-    if not options.work:
-        shutil.rmtree(directory)
-    return 0
+    return session.ended("chaos", options, directory, verdict.complaints)
 
 
 if __name__ == "__main__":

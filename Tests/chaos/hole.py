@@ -22,13 +22,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
+import session  # noqa: E402
 from chaos import KINDS, Kind  # noqa: E402
 from pipeline import Pipeline, Trouble, end_on_signals, wait_until  # noqa: E402
 
@@ -216,21 +216,15 @@ class Hole:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = session.parser(__doc__, verbose="say each round's table and part")
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, help="to repeat a run's choices (default: a new one)")
-    parser.add_argument("--work", type=Path, help="work directory, which must be empty or absent; it is kept")
-    parser.add_argument("--verbose", action="store_true", help="say each round's table and part")
-    options = parser.parse_args()
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(10 ** 9)
-    return options
+    return session.parse(parser)
 
 
 def main() -> int:
     options = arguments()
     end_on_signals()
-    directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-hole-"))
+    directory = session.work_directory("hole", options)
     print(f"hole: {options.rounds} rounds, seed {options.seed}", flush=True)
     began = time.monotonic()
     hole = Hole(directory, options.seed, options.verbose)
@@ -246,8 +240,7 @@ def main() -> int:
         audit = hole.finish()
     except (Trouble, OSError) as error:
         if not hole.complaints:
-            print(f"hole: {error}\n  seed {options.seed}; everything is kept in {directory}", file=sys.stderr)
-            return 74
+            return session.not_started("hole", options, directory, error)
     finally:
         hole.pipeline.kill()
     for complaint in hole.complaints:
@@ -256,12 +249,7 @@ def main() -> int:
     print(f"kills       {hole.kills['server']} of the server, each in the hole, and {hole.kills['elsewhere']} at other renames; {hole.kills['loader']} of the loader right after one")
     print(f"in vain     in {hole.in_vain} rounds a batch was asked for twice and was not there: its repeat was swallowed")
     print(f"rows        {sum(hole.imported.values()):,}, each there once" if not hole.complaints else "rows        NOT as they were sent")
-    if hole.complaints:
-        print(f"hole: FAILED; seed {options.seed}; logs, spool and checkpoints are kept in {directory}", file=sys.stderr)
-        return 1
-    if not options.work:
-        shutil.rmtree(directory)
-    return 0
+    return session.ended("hole", options, directory, hole.complaints)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "demo"))
 
+import session  # noqa: E402
 from pipeline import ROOT, Process, Trouble, binary, end_on_signals, run, wait_until  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -250,21 +251,15 @@ def judge(torment: Torment) -> tuple[int, int, int]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = session.parser(__doc__, verbose="")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, help="to repeat a run's choices (default: a new one)")
-    parser.add_argument("--work", type=Path, help="work directory, which must be empty or absent; it is kept")
-    options = parser.parse_args()
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(10 ** 9)
-    return options
+    return session.parse(parser)
 
 
 def main() -> int:
     options = arguments()
     end_on_signals()
-    directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-rings-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = session.work_directory("rings", options)
     print(f"rings: {options.seconds:g} s, seed {options.seed}", flush=True)
     torment = None
     try:
@@ -272,8 +267,7 @@ def main() -> int:
         torment.run(options.seconds)
         rows, committed, beyond = judge(torment)
     except (Trouble, OSError, subprocess.SubprocessError) as error:
-        print(f"rings: {error}\n  seed {options.seed}; everything is kept in {directory}", file=sys.stderr)
-        return 74
+        return session.not_started("rings", options, directory, error)
     finally:
         if torment is not None:
             torment.kill()
@@ -284,14 +278,9 @@ def main() -> int:
     print(f"producers   {len(torment.lives)} lives, {sum(len(p.committed()) for p in torment.lives)} rings")
     print(f"committed   {committed:,} rows by their producers' counts")
     print(f"found       {rows:,} rows, {beyond} of them committed and not yet counted when their producer died")
-    if torment.complaints:
-        print(f"rings: FAILED, {len(torment.complaints)} complaints; seed {options.seed}; everything is kept in {directory} and {torment.rings}",
-              file=sys.stderr)
-        return 1
-    shutil.rmtree(torment.rings)
-    if not options.work:
-        shutil.rmtree(directory)
-    return 0
+    if not torment.complaints:
+        shutil.rmtree(torment.rings)
+    return session.ended("rings", options, directory, torment.complaints, also=f" and {torment.rings}")
 
 
 if __name__ == "__main__":

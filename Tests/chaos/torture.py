@@ -34,6 +34,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "demo")]
 import chaos  # noqa: E402
 import pipeline as parts  # noqa: E402
 import rings as ring_test  # noqa: E402
+import session  # noqa: E402
 from chaos import KINDS, Sender, Verdict, check_keys, check_sequences, check_values, count_all  # noqa: E402
 from faulty import Disk  # noqa: E402
 from pipeline import ROOT, Pipeline, Process, Trouble, end_on_signals, run, wait_until  # noqa: E402
@@ -557,20 +558,14 @@ def table_of(tallies: dict[str, Tally], explained: bool = False) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = session.parser(__doc__, verbose="say each round's fault")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seed", type=int, help="to repeat a run's choices (default: a new one)")
     parser.add_argument("--faults", type=lambda text: text.split(","), help="only these, by name, with commas between them")
     parser.add_argument("--chunk-rows", type=int, default=300, help="rows of a chunk; with few, one write has many chunks")
     parser.add_argument("--list", action="store_true", help="name the faults and end")
-    parser.add_argument("--work", type=Path, help="work directory, which must be empty or absent; it is kept")
     parser.add_argument("--keep", action="store_true", help="keep the work directory")
     parser.add_argument("--report", type=Path, help="write the table of faults to this Markdown file")
-    parser.add_argument("--verbose", action="store_true", help="say each round's fault")
-    options = parser.parse_args()
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(10 ** 9)
-    return options
+    return session.parse(parser)
 
 
 def main() -> int:
@@ -586,8 +581,7 @@ def main() -> int:
         return 64
     end_on_signals()
     chaos.BAD_LINE_EVERY = 100
-    directory = options.work or Path(tempfile.mkdtemp(prefix="coldpath-torture-"))
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = session.work_directory("torture", options)
     print(f"torture: {options.seconds:g} s, seed {options.seed}, {len(CATALOGUE)} faults", flush=True)
     tallies: dict[str, Tally] = {}
     world: World | None = None

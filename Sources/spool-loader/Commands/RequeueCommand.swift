@@ -1,6 +1,4 @@
 import ArgumentParser
-import CSystem
-import Glibc
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
@@ -55,11 +53,8 @@ extension SpoolLoader {
         private func requeue(_ lists: [(table: String, list: QuarantineList)], _ spool: SpoolDirectory, _ configuration: Configuration)
             throws
         {
-            let stopDescriptor = cp_stop_signals()
-            guard stopDescriptor >= 0 else { throw IOFailure("signalfd", spool.path, errno) }
-            defer { close(stopDescriptor) }
             let log = makeLogger("spool-loader")
-            let connection = try RequeueServer(configuration: configuration, stopDescriptor: stopDescriptor, log: log)
+            let connection = try RequeueServer(configuration: configuration, stopSignal: try StopSignal(), log: log)
             var results: [RequeueTable.Result] = []
             do {
                 for (name, list) in lists where try !list.outstanding().isEmpty {
