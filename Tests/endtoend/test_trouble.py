@@ -149,3 +149,25 @@ def test_a_killed_import_can_be_run_again_under_its_name(pipeline: Pipeline, day
     run(command)
     pipeline.load_once()
     assert_exactly_once(pipeline, day_file)
+
+
+def test_a_spool_that_goes_away_for_a_while_is_waited_for_by_the_loader(pipeline: Pipeline, orders_file: Path) -> None:
+    lines = orders_file.read_bytes().splitlines(keepends=True)
+    half = len(lines) // 2
+    for name, part in (("first", lines[:half]), ("second", lines[half:])):
+        (pipeline.directory / f"{name}.jsonl").write_bytes(b"".join(part))
+    run(pipeline.writer_command("import", pipeline.directory / "first.jsonl"))
+    pipeline.loader.start()
+    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) == half, 20), pipeline.loader.log.read_text()
+    # As when a network file system is not mounted for a moment.
+    aside = pipeline.spool.with_name("aside")
+    pipeline.spool.rename(aside)
+    assert wait_until(lambda: "RecorderFailure: list" in pipeline.loader.log.read_text(), 20), pipeline.loader.log.read_text()
+    assert pipeline.loader.is_alive
+    aside.rename(pipeline.spool)
+    run(pipeline.writer_command("import", pipeline.directory / "second.jsonl"))
+    assert wait_until(lambda: rows_by_table(pipeline).get("orders", 0) == len(lines), 20), pipeline.loader.log.read_text()
+    assert pipeline.loader.stop() == 0
+    assert pipeline.loader.log.read_text().count("RecorderFailure: list") == 1
+    assert "stopped" not in pipeline.loader.log.read_text()
+    assert_exactly_once(pipeline, orders_file)
