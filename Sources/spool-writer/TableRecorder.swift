@@ -231,17 +231,20 @@ final class TableRecorder {
     func cut(monotonic: Int64) {
         guard gatheringSince != nil else { return }
         if dirtySince == nil { dirtySince = monotonic }
+        // Where nothing but losses was noted there may be more sources than a chunk can name. The last ones are named: among them are those with
+        // rows, since the first row of all leads to a cut then. The others are not asked for what they were told is durable; only one whose
+        // answer a kill prevents sends its lines again, and has them counted again.
         var positions = contributions.compactMap { part in
             part.source.name.map { SourcePosition(source: $0, end: part.end, complete: part.source.complete) }
-        }
+        }.suffix(FormatLimits.chunkSources)
         // Under names of their own: a source may have rows of its own in this table, and what it has lost elsewhere is not told by those.
-        for (source, end) in lossEnds.sorted(by: { $0.key < $1.key }).prefix(max(0, FormatLimits.chunkSources - positions.count)) {
+        for (source, end) in lossEnds.sorted(by: { $0.key < $1.key }).prefix(FormatLimits.chunkSources - positions.count) {
             positions.append(SourcePosition(source: LossLedger.lossSource(of: source), end: end, complete: 0))
         }
         lossEnds.removeAll(keepingCapacity: true)
         let gathered = (others + [builder]).filter { $0.rows > 0 }.sorted { $0.partition < $1.partition }
         let losses = market.map { $0.takeLosses(maxBytes: Self.maxLossBytes) } ?? []
-        segments.cut(gathered, firstIngest: firstIngest, sources: positions, losses: losses)
+        segments.cut(gathered, firstIngest: firstIngest, sources: Array(positions), losses: losses)
         spare += others
         others.removeAll(keepingCapacity: true)
         for part in contributions where !cutSources.contains(where: { $0 === part.source }) { cutSources.append(part.source) }

@@ -123,6 +123,29 @@ struct MarketTableTests {
         #expect(again.repeated == 1 && again.dropped == 0)
     }
 
+    @Test(
+        "more producers than a chunk can name, of which only losses are known, are no trap, whether a row comes after them or none",
+        arguments: [true, false])
+    func manySources(thenRow: Bool) throws {
+        let spool = try spool(["writer.record": "changes"])
+        let recorder = try spool.recorder()
+        let sources = (0..<200).map { recorder.source(named: "socket:\($0)", resume: true) }
+        try recorder.take(MarketSchemas.quote("A", at: 0, bid: 100, n: 0), from: sources[0])
+        try #require(recorder.commits.commit(cutting: true))
+        // Nothing changes: no row, and a loss of each of them.
+        for source in sources { try recorder.take(MarketSchemas.quote("A", at: 1, bid: 100, n: 1), from: source) }
+        if thenRow { try recorder.take(MarketSchemas.quote("A", at: 2, bid: 101, n: 2), from: sources[0]) }
+        try recorder.finish()
+        #expect(try spool.recordedQuotes() == (thenRow ? [0, 2] : [0]))
+        // The source with the row is named, whatever others are.
+        if thenRow {
+            let again = try spool.recover("market_data").positions
+            #expect(again.end("socket:0") == sources[0].position)
+        }
+        #expect(try spool.losses().reduce(0) { $0 + $1.rows } == 200)
+        for source in sources { #expect(source.complete == source.position) }
+    }
+
     @Test("with a sampling interval, a quote that changes nothing is recorded again after it")
     func sampling() throws {
         let spool = try spool(["writer.record": "changes", "writer.sample": "10ms"])
