@@ -23,17 +23,46 @@ struct SQLTokens {
         case mark(Character)
     }
 
-    private let file: String
-    private var tokens: [(token: Token, line: Int)] = []
-    private var next = 0
+    let file: String
+    private let text: [Unicode.Scalar]
+    private var tokens: [(token: Token, line: Int, place: Range<Int>)] = []
+    private(set) var next = 0
 
-    init(_ text: String, file: String) throws(SchemaError) {
+    /// - Parameter line: the number of the text's first line in its file.
+    init(_ text: String, file: String, line: Int = 1) throws(SchemaError) {
         self.file = file
-        try scan(Array(text.unicodeScalars))
+        self.text = Array(text.unicodeScalars)
+        try scan(self.text, line)
     }
 
     var isAtEnd: Bool { next == tokens.count }
     var peek: Token? { next < tokens.count ? tokens[next].token : nil }
+
+    /// Goes on from a token.
+    mutating func skip(to index: Int) { next = index }
+
+    /// Number of tokens.
+    var count: Int { tokens.count }
+
+    subscript(index: Int) -> Token { tokens[index].token }
+
+    /// The text as it stands there, from one token's beginning to the one before the other's end.
+    func source(_ range: Range<Int>) -> String {
+        guard !range.isEmpty else { return "" }
+        return string(text[tokens[range.lowerBound].place.lowerBound..<tokens[range.upperBound - 1].place.upperBound])
+    }
+
+    /// The text with some tokens replaced; all else, comments too, stays as it is.
+    func replacing(_ replacements: [(tokens: Range<Int>, text: String)]) -> String {
+        var result = ""
+        var done = 0
+        for (range, replacement) in replacements.sorted(by: { $0.tokens.lowerBound < $1.tokens.lowerBound }) {
+            let start = range.lowerBound < tokens.count ? tokens[range.lowerBound].place.lowerBound : text.count
+            result += string(text[done..<start]) + replacement
+            done = range.isEmpty ? start : tokens[range.upperBound - 1].place.upperBound
+        }
+        return result + string(text[done...])
+    }
 
     func error(_ reason: String) -> SchemaError {
         let line = tokens.isEmpty ? 0 : tokens[min(max(next - 1, 0), tokens.count - 1)].line
@@ -117,8 +146,8 @@ struct SQLTokens {
         return SchemaError(file: file, line: line, reason: "expected \(wanted), found \(found)")
     }
 
-    private mutating func scan(_ text: [Unicode.Scalar]) throws(SchemaError) {
-        var line = 1
+    private mutating func scan(_ text: [Unicode.Scalar], _ firstLine: Int) throws(SchemaError) {
+        var line = firstLine
         var index = 0
         func at(_ position: Int) -> Unicode.Scalar? { position < text.count ? text[position] : nil }
         while let scalar = at(index) {
@@ -161,18 +190,18 @@ struct SQLTokens {
                     throw SchemaError(file: file, line: opened, reason: "a quoted text is never closed")
                 }
                 index += 1
-                tokens.append((scalar == "'" ? .string(value) : .word(value), opened))
+                tokens.append((scalar == "'" ? .string(value) : .word(value), opened, start..<index))
             case _ where scalar.properties.isAlphabetic || scalar == "_":
                 while let other = at(index), other.properties.isAlphabetic || other == "_" || ("0"..."9").contains(other) {
                     index += 1
                 }
-                tokens.append((.word(string(text[start..<index])), line))
+                tokens.append((.word(string(text[start..<index])), line, start..<index))
             case "0"..."9":
                 while let other = at(index), ("0"..."9").contains(other) || other == "." { index += 1 }
-                tokens.append((.number(string(text[start..<index])), line))
+                tokens.append((.number(string(text[start..<index])), line, start..<index))
             default:
-                tokens.append((.mark(Character(scalar)), line))
                 index += 1
+                tokens.append((.mark(Character(scalar)), line, start..<index))
             }
         }
     }

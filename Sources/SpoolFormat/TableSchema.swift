@@ -121,6 +121,12 @@ public struct Retention: Equatable, Sendable {
     }
 }
 
+/// What became of a column that a table had once.
+public enum RetiredName: Equatable, Sendable {
+    case dropped
+    case renamed(String)
+}
+
 /// A table as `schemas/` defines it: what an event of it may say, and how its rows lie in ClickHouse.
 public struct TableSchema: Equatable, Sendable {
     public static let writerColumn = "spool_writer"
@@ -135,10 +141,12 @@ public struct TableSchema: Equatable, Sendable {
     public let retention: Retention?
     /// Whether the DDL has `spool_writer` as `LowCardinality(String)`.
     public let isWriterLowCardinality: Bool
+    /// Columns that it had and has no more, by name: producers that do not know yet still send them.
+    public let retired: [String: RetiredName]
 
     public init(
         table: String, columns: [Column], eventTimeColumn: Int, partitionRule: PartitionRule, retention: Retention?,
-        isWriterLowCardinality: Bool = false
+        isWriterLowCardinality: Bool = false, retired: [String: RetiredName] = [:]
     ) {
         precondition(columns[eventTimeColumn].type == ColumnType(.dateTime64))
         self.table = table
@@ -147,6 +155,7 @@ public struct TableSchema: Equatable, Sendable {
         self.partitionRule = partitionRule
         self.retention = retention
         self.isWriterLowCardinality = isWriterLowCardinality
+        self.retired = retired
     }
 
     /// All columns of a block, `spool_writer` and `spool_seq` last.
