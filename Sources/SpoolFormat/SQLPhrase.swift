@@ -5,7 +5,7 @@ public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
 
     public var description: String { text }
 
-    static let nothing = SQLPhrase(text: "")
+    public static let nothing = SQLPhrase(text: "")
 
     private init(text: String) { self.text = text }
 

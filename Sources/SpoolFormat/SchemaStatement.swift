@@ -46,7 +46,7 @@ public struct SchemaStatement: Equatable, Sendable {
             try tokens.take(keyword: "TABLE")
             let table = try tokens.takeWord("a table")
             let (changes, isRepeatable) = try tokens.takeChanges()
-            return (.alterTable(table, changes), isRepeatable)
+            return (.alterTable(table, changes.map(\.change)), isRepeatable)
         }
         if tokens.taken(keyword: "DROP") {
             let isView = tokens.taken(keyword: "VIEW")

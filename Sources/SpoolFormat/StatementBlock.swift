@@ -21,6 +21,8 @@ public struct StatementBlock: Equatable, Sendable {
     public let title: String
     /// Of the statement's first line in the file, from 1.
     public let line: Int
+    /// The whole block as it stands in the file: reading it again gives the same statement.
+    public let text: String
     /// The statement with its comments, without what the author says about it and without a semicolon at its end.
     public let sql: String
     /// Of the first line of ``sql``, which may be a comment.
@@ -63,6 +65,7 @@ public struct StatementBlock: Equatable, Sendable {
 
     private init(_ lines: ArraySlice<String>, title: String, number: Int, file: String) throws(SchemaError) {
         self.file = file
+        text = Self.withoutBlankEnd(lines).joined(separator: "\n")
         self.title = title
         self.number = number
         var said: [(kind: Kind, text: String)] = []
@@ -79,7 +82,7 @@ public struct StatementBlock: Equatable, Sendable {
                 if firstLine != nil || !body.isEmpty || !Self.isBlank(line) { body.append(line) }
             }
         }
-        while let last = body.last, Self.isBlank(last) { body.removeLast() }
+        body = Array(Self.withoutBlankEnd(body[...]))
         self.line = firstLine ?? lines.startIndex + 1
         let start = (firstLine ?? lines.startIndex + 1) - (body.firstIndex { !$0.hasPrefix("--") && !Self.isBlank($0) } ?? 0)
         var tokens = try SQLTokens(body.joined(separator: "\n"), file: file, line: start)
@@ -126,6 +129,12 @@ public struct StatementBlock: Equatable, Sendable {
     private static func plainTitle(_ name: String) -> String {
         let file = name.split(separator: "/").last.map(String.init) ?? name
         return file.hasSuffix(".sql") ? String(file.dropFirst(5).dropLast(4)) : file
+    }
+
+    private static func withoutBlankEnd(_ lines: ArraySlice<String>) -> ArraySlice<String> {
+        var lines = lines
+        while let last = lines.last, isBlank(last) { lines.removeLast() }
+        return lines
     }
 
     private static func isBlank(_ line: String) -> Bool { line.allSatisfy { $0 == " " || $0 == "\t" || $0 == "\r" } }

@@ -27,13 +27,16 @@ extension SQLTokens {
         "ADD COLUMN, DROP COLUMN, RENAME COLUMN, MODIFY COLUMN, COMMENT COLUMN, MODIFY TTL, REMOVE TTL, MODIFY SETTING, ADD INDEX, DROP INDEX, "
         + "MATERIALIZE INDEX"
 
+    /// The actions of an ALTER with where each of them stands.
+    ///
     /// - Returns: also whether the statement can be sent twice.
-    mutating func takeChanges() throws(SchemaError) -> (changes: [TableChange], isRepeatable: Bool) {
-        var changes: [TableChange] = []
+    mutating func takeChanges() throws(SchemaError) -> (changes: [(change: TableChange, tokens: Range<Int>)], isRepeatable: Bool) {
+        var changes: [(TableChange, Range<Int>)] = []
         var isRepeatable = true
         repeat {
+            let start = next
             let (change, isGuarded) = try takeChange()
-            changes.append(change)
+            changes.append((change, start..<next))
             isRepeatable = isRepeatable && isGuarded
         } while taken(",")
         return (changes, isRepeatable)

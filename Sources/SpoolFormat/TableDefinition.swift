@@ -134,7 +134,7 @@ public struct TableDefinition: Equatable, Sendable {
     /// How events go into it.
     ///
     /// - Throws: if it lacks what every recorded row needs.
-    func schema() throws(SchemaError) -> TableSchema {
+    public func schema() throws(SchemaError) -> TableSchema {
         func fail(_ reason: String) -> SchemaError { SchemaError(file: place.file, line: place.line, reason: reason) }
         guard partitionBy != .nothing else {
             throw fail("table \(name) has no PARTITION BY: write toDate(column) or toYYYYMM(column) of its event time")

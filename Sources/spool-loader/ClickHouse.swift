@@ -117,9 +117,12 @@ final class ClickHouse {
     }
 
     /// A query whose answer is text or bytes.
-    func query(_ sql: String, done: @escaping (ServerAnswer) -> Void) {
+    ///
+    /// - Parameter parameters: settings, and `query_id` if it is to be known; by default it is random.
+    func query(_ sql: String, parameters: [String: String] = [:], done: @escaping (ServerAnswer) -> Void) {
         let index = endpoints.current
-        http.start(request(index, ["database": database], headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) {
+        let parameters = parameters.merging(["database": database]) { own, _ in own }
+        http.start(request(index, parameters, headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) {
             [self] result in
             finish(result, of: index, ServerAnswer(result), done)
         }

@@ -1,0 +1,125 @@
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// ClickHouse for the migrator: one request after the other, and something that is done beside them now and then.
+final class MigrationServer {
+    enum Sent: Equatable {
+        case done([UInt8])
+        /// Nobody knows whether it was done. It runs no more.
+        case doubt(String)
+    }
+
+    /// Failures in a row that a person need not mend.
+    private static let maxFailures = 8
+    private static let tickMilliseconds: Int32 = 100
+    private static let pauseBetweenLooks: Int64 = 500_000_000
+
+    let clickHouse: ClickHouse
+    private let log: Logger
+    private let run = String(UInt64.random(in: .min ... .max), radix: 36)
+    private var requests = 0
+    private var backoff: Backoff
+    private var random = SystemRandomNumberGenerator()
+    /// Called about ten times a second while an answer is waited for.
+    var meanwhile: () -> Void = {}
+
+    init(configuration: Configuration, log: Logger) throws {
+        clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient(), log: log)
+        self.log = log
+        backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
+    }
+
+    var url: String { clickHouse.url }
+
+    /// A question: repeated while the server fails, since it changes nothing.
+    func ask(_ sql: String) throws(CommandFailure) -> [UInt8] {
+        while true {
+            switch try send(sql) {
+            case .done(let answer): return answer
+            case .doubt(let problem): try pause(for: problem)
+            }
+        }
+    }
+
+    /// A question whose answer is 1 for yes.
+    func isTrue(_ sql: String) throws(CommandFailure) -> Bool {
+        let answer = String(decoding: try ask(sql), as: UTF8.self)
+        switch answer.filter({ !$0.isWhitespace }) {
+        case "1", "true": return true
+        case "0", "false": return false
+        default:
+            throw CommandFailure("a question that is to be answered by 1 or 0 was answered by \"\(answer.prefix(100))\": \(sql)", code: 74)
+        }
+    }
+
+    /// Sends a statement that may change something, once; again only where it is certain that it changed nothing.
+    ///
+    /// - Throws: `CommandFailure` with ClickHouse's own words if it refuses.
+    func send(_ sql: String, parameters: [String: String] = [:]) throws(CommandFailure) -> Sent {
+        while true {
+            requests += 1
+            let id = "coldpath-migrate-\(run)-\(requests)"
+            var answer: ServerAnswer?
+            clickHouse.query(sql, parameters: parameters.merging(["query_id": id]) { own, _ in own }) { answer = $0 }
+            while answer == nil {
+                clickHouse.http.wait(milliseconds: Self.tickMilliseconds)
+                meanwhile()
+            }
+            switch answer {
+            case .ok(let body)?:
+                backoff.reset()
+                return .done(body)
+            case .unreachable?: try pause(for: "ClickHouse at \(url): \(answer?.problem ?? "")")
+            case .doubt?:
+                let problem = "ClickHouse at \(url): \(answer?.problem ?? "")"
+                log.warning("\(problem); looking whether the statement still runs")
+                try waitForEnd(of: id)
+                return .doubt(problem)
+            case .exception(_, let text)?:
+                let problem = "ClickHouse at \(url): \(text)"
+                switch answer?.reactionToQuestion {
+                case .retryNow?, .backOff?, .tooManyParts?: try pause(for: problem)
+                default: throw CommandFailure(problem, code: 74)
+                }
+            case nil: preconditionFailure("no answer to \(id)")
+            }
+        }
+    }
+
+    /// Waits until the server works on the query no more.
+    private func waitForEnd(of id: String) throws(CommandFailure) {
+        while true {
+            var answer: ServerAnswer?
+            clickHouse.askWhetherRunning(id) { answer = $0 }
+            while answer == nil {
+                clickHouse.http.wait(milliseconds: Self.tickMilliseconds)
+                meanwhile()
+            }
+            guard case .ok(let body)? = answer, let found = numbers(inLine: body), found.count == 1 else {
+                try pause(for: "ClickHouse at \(url): \(answer?.problem ?? "no number")")
+                continue
+            }
+            backoff.reset()
+            if found[0] == 0 { return }
+            wait(Self.pauseBetweenLooks)
+        }
+    }
+
+    private func pause(for problem: String) throws(CommandFailure) {
+        if backoff.failures >= Self.maxFailures { throw CommandFailure("\(problem); the same command goes on where it stopped", code: 74) }
+        let duration = backoff.next(random: &random)
+        if backoff.failures == 1 { log.warning("\(problem); tries again") }
+        wait(duration)
+    }
+
+    /// Waits so many nanoseconds.
+    func wait(_ duration: Int64) {
+        let until = Clock.monotonic() + duration
+        while case let rest = until - Clock.monotonic(), rest > 0 {
+            clickHouse.http.wait(milliseconds: min(Int32(clamping: rest / 1_000_000 + 1), Self.tickMilliseconds))
+            meanwhile()
+        }
+    }
+}

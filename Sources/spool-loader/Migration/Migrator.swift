@@ -1,0 +1,181 @@
+import Logging
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+/// Brings a database to what the files of `schemas/` say, one statement after the other, so that it can be killed at any moment and begun again.
+///
+/// Before a statement is sent the log says that it is started, and after it that it is done. What was started and not finished is asked for
+/// (`done if`) or sent again: every statement can be.
+final class Migrator {
+    /// How long a statement's `needs` may take to come true. Nanoseconds.
+    private static let longestNeed: Int64 = 600_000_000_000
+    private static let askNeedAgainAfter: Int64 = 1_000_000_000
+
+    private let files: MigrationFiles
+    private let server: MigrationServer
+    private let cluster: String?
+    private let log: Logger
+    private let say: (String) -> Void
+    private var lock: MigratorLock?
+    private var nextEntry: UInt64 = 1
+
+    /// - Parameter say: takes a line for the person who waits.
+    init(files: MigrationFiles, server: MigrationServer, cluster: String?, log: Logger, say: @escaping (String) -> Void) {
+        self.files = files
+        self.server = server
+        self.cluster = cluster
+        self.log = log
+        self.say = say
+    }
+
+    // MARK: Looking
+
+    /// What is still to be done. Changes nothing.
+    func plan() throws -> MigrationPlan {
+        let entries = try entries()
+        if let entry = entries.first, entry.cluster != cluster ?? "" { throw MigrationRefusal.otherCluster(cluster ?? "", entry) }
+        return try MigrationPlan(files, entries)
+    }
+
+    func entries() throws(CommandFailure) -> [MigrationLog.Entry] {
+        guard try server.isTrue(MigrationLog.existsQuery) else { return [] }
+        return try MigrationLog.entries(try server.ask(MigrationLog.readQuery))
+    }
+
+    func live(withSizes: Bool = false) throws(CommandFailure) -> LiveTables {
+        let tables = try server.ask(LiveTables.tablesQuery)
+        guard withSizes else { return LiveTables(tables: tables) }
+        return LiveTables(
+            tables: tables, parts: try server.ask(LiveTables.partsQuery), columns: try server.ask(LiveTables.columnsQuery))
+    }
+
+    /// Where the tables are not what the files say once `done` of their statements have been applied.
+    func drift(done: [MigrationPlan.Step], ttls: [String: SQLPhrase] = [:]) throws -> [SchemaDrift] {
+        var model = SchemaModel()
+        for step in done { try model.apply(step.statement.block) }
+        let live = try live()
+        return model.tables.map { table in
+            guard let its = live.definitions[table.name] else {
+                return SchemaDrift(table: table.name, [SchemaDrift.Difference("it is not in ClickHouse")])
+            }
+            return SchemaDrift(file: table, live: its, ttl: ttls[table.name], isReplicated: cluster != nil)
+        }.filter { !$0.differences.isEmpty }
+    }
+
+    /// What is sent for a statement.
+    func statements(_ statement: MigrationStatement) throws(SchemaError) -> [String] {
+        guard let cluster else { return [statement.block.sql] }
+        return try ClusterRendering(cluster: cluster, database: server.clickHouse.database).statements(statement.block)
+    }
+
+    // MARK: Applying
+
+    /// Does all that is pending.
+    ///
+    /// - Returns: how many statements were done.
+    func apply() throws -> Int {
+        // Before anything is sent: a file that cannot be rendered must not end a migration in its middle.
+        for statement in files.statements { _ = try statements(statement) }
+        let lock = try MigratorLock(server: server, cluster: cluster, log: log)
+        self.lock = lock
+        defer { lock.release() }
+        try change(MigrationLog.createQuery(cluster: cluster))
+        let plan = try plan()
+        nextEntry = (try entries().map(\.number).max() ?? 0) + 1
+        try note(plan.pending.filter { $0.reached == nil }.map(\.statement), .planned)
+        for step in plan.pending { try carryOut(step) }
+        return plan.pending.count
+    }
+
+    /// Sends a statement that is in no file, under the lock of a migration.
+    func alter(_ sql: String) throws {
+        let lock = try MigratorLock(server: server, cluster: cluster, log: log)
+        defer { lock.release() }
+        try change(sql)
+    }
+
+    private func carryOut(_ step: MigrationPlan.Step) throws {
+        let statement = step.statement
+        let began = Clock.monotonic()
+        let isThere = try statement.block.doneIf.map(server.isTrue) ?? false
+        if !isThere {
+            for need in statement.block.needs { try wait(for: need, statement) }
+            try lock?.check()
+            if step.reached != .started { try note([statement], .started) }
+            do {
+                try run(statement)
+            } catch let failure as CommandFailure {
+                throw CommandFailure("\(statement.id) (\(statement.block.title)): \(failure)", code: failure.code)
+            }
+        }
+        try note([statement], .done)
+        let seconds = durationText(Double(Clock.monotonic() - began) / 1e9)
+        say("applied \(statement.id): \(statement.block.title) (\(isThere ? "was there" : seconds))")
+    }
+
+    private func run(_ statement: MigrationStatement) throws {
+        guard let forEach = statement.block.forEach else { return try send(statement, each: nil) }
+        let values = String(decoding: try server.ask("\(forEach) FORMAT TSVRaw"), as: UTF8.self).split(separator: "\n").map(String.init)
+        for (index, value) in values.enumerated() {
+            try lock?.check()
+            try send(statement, each: value)
+            say("  \(statement.block.title): \(value) (\(index + 1) of \(values.count))")
+        }
+    }
+
+    private func send(_ statement: MigrationStatement, each value: String?) throws {
+        for sql in try statements(statement) {
+            try change(
+                value.map { sql.replacing(StatementBlock.eachPlace, with: String(quotedString($0).dropFirst().dropLast())) } ?? sql,
+                doneIf: statement.block.doneIf)
+        }
+    }
+
+    /// Sends a statement until it is known to be done.
+    private func change(_ sql: String, doneIf: String? = nil) throws {
+        while true {
+            let isDistributed = cluster != nil && sql.contains("ON CLUSTER")
+            let parameters = isDistributed ? DistributedAnswer.settings : ["async_insert": "0"]
+            if case .done(let answer) = try server.send(sql, parameters: parameters) {
+                if isDistributed, let problem = try DistributedAnswer(answer).problem { throw CommandFailure(problem, code: 74) }
+                return
+            }
+            if let doneIf, try server.isTrue(doneIf) { return }
+        }
+    }
+
+    private func note(_ statements: [MigrationStatement], _ state: MigrationLog.State) throws {
+        guard !statements.isEmpty else { return }
+        let entries = statements.map { statement in
+            defer { nextEntry += 1 }
+            return MigrationLog.Entry(
+                number: nextEntry, at: "", id: statement.id, title: statement.block.title, state: state, checksum: statement.checksum,
+                text: statement.block.text, migrator: lock?.sign.who ?? "", cluster: cluster ?? "")
+        }
+        try change(MigrationLog.insertQuery(entries))
+    }
+
+    private func wait(for need: String, _ statement: MigrationStatement) throws {
+        let deadline = Clock.monotonic() + Self.longestNeed
+        var hasSaidSo = false
+        while !(try server.isTrue(need)) {
+            guard Clock.monotonic() < deadline else {
+                throw CommandFailure(
+                    "\(statement.id) (\(statement.block.title)) needs this to be 1, and it was 0 for \(Self.longestNeed / 60_000_000_000) min: \(need)",
+                    code: 1)
+            }
+            if !hasSaidSo { say("  \(statement.block.title): waiting until this is 1: \(need)") }
+            hasSaidSo = true
+            try lock?.check()
+            server.wait(Self.askNeedAgainAfter)
+        }
+    }
+}
+
+extension SchemaDrift {
+    init(table: String, _ differences: [Difference]) {
+        self.table = table
+        self.differences = differences
+    }
+}
