@@ -182,9 +182,10 @@ class ClickHouse(Process):
 class Pipeline:
     """A writer, a loader and a ClickHouse that belong together, with all their files below one directory."""
 
-    def __init__(self, directory: Path, faults: bool = False, settings: str = "", server_options: list[str] | None = None) -> None:
+    def __init__(self, directory: Path, faults: bool = False, settings: str = "", server_options: list[str] | None = None,
+                 schemas: Path = SCHEMAS) -> None:
         """`settings` is the text of a configuration file for both programs."""
-        self.directory = directory
+        self.directory, self.schemas = directory, schemas
         self.spool, self.checkpoints = directory / "spool", directory / "checkpoints"
         # A unix socket's path has room for 107 bytes; a test's directory may be longer than that.
         self.socket = Path(os.path.relpath(directory / "writer.sock"))
@@ -196,7 +197,7 @@ class Pipeline:
         self.loader = Process("spool-loader", self.loader_command("run"), directory / "loader.log")
 
     def writer_command(self, command: str, *arguments: str | Path) -> list[str | Path]:
-        return [binary("spool-writer"), command, "--config", self.config, "--spool", self.spool, "--schemas", SCHEMAS, *arguments]
+        return [binary("spool-writer"), command, "--config", self.config, "--spool", self.spool, "--schemas", self.schemas, *arguments]
 
     def loader_command(self, command: str, *arguments: str | Path) -> list[str | Path]:
         """A loader's command with the places that it needs."""
@@ -204,7 +205,7 @@ class Pipeline:
             "--spool": ["--spool", self.spool],
             "--checkpoints": ["--checkpoints", self.checkpoints],
             "--url": ["--url", self.clickhouse.url],
-            "--schemas": ["--schemas", SCHEMAS],
+            "--schemas": ["--schemas", self.schemas],
         }
         needed = {
             "run": ("--spool", "--checkpoints", "--url"), "ls": ("--spool", "--checkpoints"), "audit": ("--spool", "--checkpoints", "--url"),

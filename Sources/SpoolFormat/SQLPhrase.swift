@@ -1,6 +1,7 @@
 /// A piece of SQL in one way of writing it, so that what a file says can be compared with what ClickHouse makes of it.
 public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
-    /// The words with single spaces; `INTERVAL n DAY` as `toIntervalDay(n)`, names without quotes, no brackets around the whole.
+    /// The words with single spaces; `INTERVAL n DAY` as `toIntervalDay(n)`, names without quotes, no brackets around the whole or
+    /// around an argument alone.
     public let text: String
 
     public var description: String { text }
@@ -12,10 +13,15 @@ public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
     init(_ tokens: SQLTokens, _ range: Range<Int>) {
         var range = range
         while Self.isBracketed(tokens, range) { range = range.lowerBound + 1..<range.upperBound - 1 }
+        let superfluous = Self.superfluousBrackets(tokens, range)
         var text = ""
         var last: SQLTokens.Token?
         var index = range.lowerBound
         while index < range.upperBound {
+            guard !superfluous.contains(index) else {
+                index += 1
+                continue
+            }
             let token = tokens[index]
             if let interval = Self.interval(tokens, index, range.upperBound) {
                 text += (text.isEmpty || text.hasSuffix("(") ? "" : " ") + interval
@@ -65,6 +71,25 @@ public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
             if depth == 0 { return false }
         }
         return true
+    }
+
+    /// Brackets around one whole argument, as ClickHouse writes them around conditions: `if((a IN (1)), b, c)`.
+    private static func superfluousBrackets(_ tokens: SQLTokens, _ range: Range<Int>) -> Set<Int> {
+        var found: Set<Int> = []
+        var open: [(index: Int, hasComma: Bool)] = []
+        for index in range {
+            switch tokens[index] {
+            case .mark("("): open.append((index, false))
+            case .mark(","): if let last = open.indices.last { open[last].hasComma = true }
+            case .mark(")"):
+                guard let (start, hasComma) = open.popLast() else { break }
+                let begins = start > range.lowerBound && [.mark("("), .mark(",")].contains(tokens[start - 1])
+                let ends = index + 1 < range.upperBound && [.mark(")"), .mark(",")].contains(tokens[index + 1])
+                if begins, ends, !hasComma { found.formUnion([start, index]) }
+            default: break
+            }
+        }
+        return found
     }
 
     /// `INTERVAL n UNIT` is three words.

@@ -15,6 +15,8 @@ public struct SchemaModel: Equatable, Sendable {
     /// In the order of their creation.
     public private(set) var tables: [TableDefinition] = []
     public private(set) var views: Set<String> = []
+    /// Recorded tables that were renamed away, by the name under which their rows lie in the spool: another table must take it.
+    private var awaited: [String: TableDefinition] = [:]
 
     public init() {}
 
@@ -23,6 +25,17 @@ public struct SchemaModel: Equatable, Sendable {
         for file in files.sorted(by: { $0.name < $1.name }) {
             for block in try StatementBlock.blocks(of: file.text, file: file.name) { try apply(block) }
         }
+        try checkComplete()
+    }
+
+    /// - Throws: if rows are recorded under a name that no table has once all files are applied.
+    public func checkComplete() throws(SchemaError) {
+        guard let (name, table) = awaited.min(by: { $0.key < $1.key }) else { return }
+        throw SchemaError(
+            file: table.place.file, line: table.place.line,
+            reason:
+                "table \(name) is recorded into, and its rows lie in the spool under that name; it is renamed, and no other table takes its place"
+        )
     }
 
     public subscript(table: String) -> TableDefinition? { tables.first { $0.name == table } }
@@ -49,26 +62,39 @@ public struct SchemaModel: Equatable, Sendable {
         case .dropView(let name): views.remove(name)
         case .exchangeTables(let first, let second):
             try exchange(try index(of: first), try index(of: second), error)
-        case .renameTable(let name, let newName):
-            let index = try index(of: name)
-            guard self[newName] == nil else { throw error("table \(newName) is there already") }
-            guard tables[index].derived != nil else {
-                throw error("table \(name) is recorded into, and its rows lie in the spool under that name; it cannot be renamed")
-            }
-            tables[index].name = newName
+        case .renameTable(let name, let newName): try rename(try index(of: name), to: newName, error)
         case .insert(let name): _ = try index(of: name)
         }
     }
 
-    /// What is recorded under a name goes on being recorded under it, so it must fit.
-    private mutating func exchange(_ first: Int, _ second: Int, _ error: (String) -> SchemaError) throws(SchemaError) {
-        for (old, new) in [(first, second), (second, first)] where tables[old].derived == nil {
-            for column in tables[old].columns where tables[new].columns.first(where: { $0.name == column.name })?.column != column.column {
-                throw error(
-                    "table \(tables[new].name) takes the place of \(tables[old].name), and differs from it in column \(column.name)")
-            }
+    private mutating func rename(_ index: Int, to newName: String, _ error: (String) -> SchemaError) throws(SchemaError) {
+        guard self[newName] == nil else { throw error("table \(newName) is there already") }
+        var table = tables[index]
+        if table.derived == nil {
+            awaited[table.name] = table
+            table.derived = "it was \(table.name)"
+        } else if let before = awaited.removeValue(forKey: newName) {
+            try Self.checkSuccession(of: table, after: before, error)
+            table.derived = nil
+            table.retired = before.retired
         }
+        table.name = newName
+        tables[index] = table
+    }
+
+    /// What is recorded under a name goes on being recorded under it, so it must fit.
+    private static func checkSuccession(
+        of new: TableDefinition, after old: TableDefinition, _ error: (String) -> SchemaError
+    ) throws(SchemaError) {
+        for column in old.columns where new.columns.first(where: { $0.name == column.name })?.column != column.column {
+            throw error("table \(new.name) takes the place of \(old.name), and differs from it in column \(column.name)")
+        }
+    }
+
+    private mutating func exchange(_ first: Int, _ second: Int, _ error: (String) -> SchemaError) throws(SchemaError) {
         var (old, new) = (tables[first], tables[second])
+        if old.derived == nil { try Self.checkSuccession(of: new, after: old, error) }
+        if new.derived == nil { try Self.checkSuccession(of: old, after: new, error) }
         swap(&old.name, &new.name)
         swap(&old.derived, &new.derived)
         swap(&old.retired, &new.retired)

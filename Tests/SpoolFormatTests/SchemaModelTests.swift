@@ -127,6 +127,24 @@ import Testing
         #expect(error?.reason == "table u takes the place of trades, and differs from it in column symbol")
     }
 
+    @Test("a recorded table may be renamed away if another takes its name")
+    func succession() throws {
+        let other = "-- derived: x\n" + Self.table.replacing("trades", with: "trades_new").replacing("toDate(ts)", with: "toYYYYMM(ts)")
+        let away = "-- done if: SELECT 1\nRENAME TABLE trades TO trades_old"
+        let model = try model(
+            "ALTER TABLE trades RENAME COLUMN IF EXISTS venue TO exchange", other.replacing("venue", with: "exchange"), away,
+            "-- done if: SELECT 1\nRENAME TABLE trades_new TO trades")
+        #expect(model["trades"]?.partitionBy.text == "toYYYYMM(ts)")
+        #expect(model["trades"]?.derived == nil)
+        #expect(model["trades"]?.current("venue")?.name == "exchange")
+        #expect(model["trades_old"]?.derived == "it was trades")
+        let error = #expect(throws: SchemaError.self) {
+            try self.model(
+                other.replacing("px Float32", with: "px Float64"), away, "-- done if: SELECT 1\nRENAME TABLE trades_new TO trades")
+        }
+        #expect(error?.reason == "table trades_new takes the place of trades, and differs from it in column px")
+    }
+
     @Test("what a server answers for a table is read as the file is")
     func live() throws {
         let answer = """
@@ -146,6 +164,21 @@ import Testing
         #expect(live.elements == file.elements)
         #expect([live.engine, live.partitionBy, live.orderBy, live.ttl] == [file.engine, file.partitionBy, file.orderBy, file.ttl])
         #expect(live.settings["ttl_only_drop_parts"] == "1")
+    }
+}
+
+@Suite struct SQLPhraseTests {
+    @Test(
+        "what means the same is written in one way",
+        arguments: [
+            ("(a)", "a"), ("((a, b))", "a, b"), ("`a`+INTERVAL 3 month", "a + toIntervalMonth(3)"),
+            ("if((s IN ('x')), f( (a) ,(b)), '')", "if(s IN('x'), f(a, b), '')"),
+            ("(a + b) * c", "(a + b) * c"), ("f((a, b), c)", "f((a, b), c)"), ("(a), (b)", "(a), (b)"),
+            ("'it\\'s' /* x */ -- y", "'it\\'s'"), ("", ""), ("(", "("),
+        ])
+    func canonical(text: String, expected: String) throws {
+        let tokens = try SQLTokens(text, file: "")
+        #expect(SQLPhrase(tokens, 0..<tokens.count).text == expected)
     }
 }
 

@@ -169,7 +169,7 @@ import Testing
             ("ALTER TABLE t DROP INDEX i", "0002_x.sql:1: no index i"),
             (
                 "RENAME TABLE t TO u",
-                "0002_x.sql:1: table t is recorded into, and its rows lie in the spool under that name; it cannot be renamed"
+                "0001_x.sql:1: table t is recorded into, and its rows lie in the spool under that name; it is renamed, and no other table takes its place"
             ),
             (
                 "CREATE MATERIALIZED VIEW v TO t AS SELECT 1",

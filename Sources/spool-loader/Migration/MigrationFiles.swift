@@ -45,6 +45,7 @@ struct MigrationFiles {
                 statements.append(MigrationStatement(block))
             }
         }
+        try model.checkComplete()
         // What the writer would not take is not made.
         for table in model.tables where table.derived == nil { _ = try table.schema() }
         self.statements = statements
