@@ -65,6 +65,6 @@ def test_rows_that_come_in_meanwhile_are_there_once(make_pipeline: MakePipeline,
     assert partitions(pipeline) == {"BTCUSDT", "ETHUSDT", ""}
     assert {name for name, in pipeline.clickhouse.rows("SELECT name FROM system.tables WHERE startsWith(name, 'market_data')")} == {"market_data"}
     pipeline.run_loader("migrate", "status")
-    pipeline.stop()
-    pipeline.clickhouse.start_and_wait()
+    pipeline.writer.stop()
+    pipeline.loader.stop()
     pipeline.run_loader("audit")
