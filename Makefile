@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings hole backfill-kills torture latency burst outage recovery catchup backlog bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings hole backfill-kills evolve torture latency burst outage recovery catchup backlog bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -31,6 +31,9 @@ hole: build ## ROUNDS=100 of killing ClickHouse between a token and its part, th
 
 backfill-kills: build ## 500 kills of a backfill of ROWS=20000000, then count every row
 	@.venv/bin/python Tests/chaos/backfill_kills.py $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED))
+
+evolve: build ## columns are added twice while 25,000 rows/s come in for SECONDS=60, then count every row
+	@.venv/bin/python Tests/chaos/evolve.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 torture: build ## SECONDS=60 of every fault there is, seeded (SEED=N), then count every row
 	@.venv/bin/python Tests/chaos/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
