@@ -100,7 +100,10 @@ final class Migrator {
         let began = Clock.monotonic()
         let isThere = try statement.block.doneIf.map(server.isTrue) ?? false
         if !isThere {
-            for need in statement.block.needs { try wait(for: need, statement) }
+            // What may have happened already, as a DROP, may have taken away what its needs ask about; they were met when it was started.
+            if step.reached != .started || statement.block.doneIf != nil {
+                for need in statement.block.needs { try wait(for: need, statement) }
+            }
             try lock?.check()
             if step.reached != .started { try note([statement], .started) }
             do {
