@@ -118,11 +118,15 @@ final class ClickHouse {
 
     /// A query whose answer is text or bytes.
     ///
-    /// - Parameter parameters: settings, and `query_id` if it is to be known; by default it is random.
-    func query(_ sql: String, parameters: [String: String] = [:], done: @escaping (ServerAnswer) -> Void) {
+    /// - Parameters:
+    ///   - parameters: settings, and `query_id` if it is to be known; by default it is random.
+    ///   - timeout: nanoseconds for which the server may be silent; by default `loader.timeout`.
+    func query(_ sql: String, parameters: [String: String] = [:], timeout: Int64? = nil, done: @escaping (ServerAnswer) -> Void) {
         let index = endpoints.current
         let parameters = parameters.merging(["database": database]) { own, _ in own }
-        http.start(request(index, parameters, headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)) {
+        var request = request(index, parameters, headers: [], body: BytesBody(Array(sql.utf8)), Self.maxQueryAnswer)
+        request.timeout = timeout ?? request.timeout
+        http.start(request) {
             [self] result in
             finish(result, of: index, ServerAnswer(result), done)
         }

@@ -270,6 +270,34 @@ def test_killed_at_every_request_it_goes_on(
     assert kills > 10
 
 
+SLOW = """INSERT INTO trades (ts, symbol, side, px, spool_writer, spool_seq) SELECT now64(9), 'S', 'buy', 1, 'slow', number FROM numbers(60)
+WHERE sleepEachRow(0.05) = 0 AND ('slow', number) NOT IN (SELECT spool_writer, spool_seq FROM trades)
+SETTINGS max_block_size = 1"""
+
+
+def slow_ones(databases: Databases, database: str) -> int:
+    return int(databases.server.query(f"SELECT countIf(query LIKE 'INSERT INTO trades%sleepEachRow%') FROM system.processes WHERE current_database = '{database}'"))
+
+
+def test_what_a_killed_migrator_left_running_is_not_begun_beside_it(databases: Databases, database: str, tmp_path: Path) -> None:
+    schemas = directory(tmp_path / "s", {**first(1), "0002_slow.sql": SLOW})
+    process = Process("migrate", databases.command("apply", schemas, database), databases.directory / "slow.log")
+    process.start()
+    assert wait_until(lambda: slow_ones(databases, database) == 1, 20)
+    process.kill()
+    said = databases.migrate("apply", schemas, database)
+    assert "still works on a statement of an earlier migration" in said
+    assert databases.server.query(f"SELECT count(), uniqExact(spool_seq) FROM {database}.trades").split() == ["60", "60"]
+
+
+def test_a_statement_that_is_silent_for_longer_than_the_timeout_is_waited_for(databases: Databases, database: str, tmp_path: Path) -> None:
+    schemas = directory(tmp_path / "s", {**first(1), "0002_slow.sql": SLOW})
+    command = [str(part) for part in databases.command("apply", schemas, database)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLDPATH_LOADER_TIMEOUT": "1s"}, timeout=60)
+    assert done.returncode == 0 and "timed out" not in done.stderr, done.stderr
+    assert databases.server.query(f"SELECT count(), uniqExact(spool_seq) FROM {database}.trades").split() == ["60", "60"]
+
+
 def test_a_statement_whose_answer_is_lost_is_done_once(databases: Databases, database: str, newest: tuple[Path, dict[str, str]]) -> None:
     databases.server.plan_faults(*[
         {"match": match, "action": action} for match in ("EXCHANGE TABLES", "RENAME COLUMN", "INSERT INTO trades (", "DROP TABLE IF EXISTS trades", "'done'")

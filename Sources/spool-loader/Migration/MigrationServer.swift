@@ -14,11 +14,15 @@ final class MigrationServer {
     /// Failures in a row that a person need not mend.
     private static let maxFailures = 8
     private static let tickMilliseconds: Int32 = 100
+    /// A statement may copy rows for hours and say nothing; that the server is there is seen by TCP's keepalive. Nanoseconds.
+    private static let longestStatement: Int64 = 7 * 86_400_000_000_000
     private static let pauseBetweenLooks: Int64 = 500_000_000
 
     let clickHouse: ClickHouse
     private let log: Logger
-    private let run = String(UInt64.random(in: .min ... .max), radix: 36)
+    /// With which every comment of this run's requests begins, and those of all runs in this database.
+    private let run: String
+    private let database: String
     private var requests = 0
     private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
@@ -27,6 +31,8 @@ final class MigrationServer {
 
     init(configuration: Configuration, log: Logger) throws {
         clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient(), log: log)
+        database = "spool-loader migrate \(clickHouse.database) "
+        run = database + String(UInt64.random(in: .min ... .max), radix: 36) + " "
         self.log = log
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
     }
@@ -36,7 +42,7 @@ final class MigrationServer {
     /// A question: repeated while the server fails, since it changes nothing.
     func ask(_ sql: String) throws(CommandFailure) -> [UInt8] {
         while true {
-            switch try send(sql) {
+            switch try send(sql, timeout: nil) {
             case .done(let answer): return answer
             case .doubt(let problem): try pause(for: problem)
             }
@@ -57,52 +63,65 @@ final class MigrationServer {
     /// Sends a statement that may change something, once; again only where it is certain that it changed nothing.
     ///
     /// - Throws: `CommandFailure` with ClickHouse's own words if it refuses.
-    func send(_ sql: String, parameters: [String: String] = [:]) throws(CommandFailure) -> Sent {
+    func send(
+        _ sql: String, parameters: [String: String] = [:], timeout: Int64? = longestStatement
+    ) throws(CommandFailure) -> Sent {
         while true {
             requests += 1
-            let id = "coldpath-migrate-\(run)-\(requests)"
-            var answer: ServerAnswer?
-            clickHouse.query(sql, parameters: parameters.merging(["query_id": id]) { own, _ in own }) { answer = $0 }
-            while answer == nil {
-                clickHouse.http.wait(milliseconds: Self.tickMilliseconds)
-                meanwhile()
-            }
+            let comment = run + String(requests)
+            let answer = answer(to: sql, parameters.merging(["log_comment": comment]) { own, _ in own }, timeout: timeout)
             switch answer {
-            case .ok(let body)?:
+            case .ok(let body):
                 backoff.reset()
                 return .done(body)
-            case .unreachable?: try pause(for: "ClickHouse at \(url): \(answer?.problem ?? "")")
-            case .doubt?:
-                let problem = "ClickHouse at \(url): \(answer?.problem ?? "")"
+            case .unreachable: try pause(for: "ClickHouse at \(url): \(answer.problem)")
+            case .doubt:
+                let problem = "ClickHouse at \(url): \(answer.problem)"
                 log.warning("\(problem); looking whether the statement still runs")
-                try waitForEnd(of: id)
+                try waitForEnd(of: "Settings['log_comment'] = \(quotedString(comment))")
                 return .doubt(problem)
-            case .exception(_, let text)?:
+            case .exception(_, let text):
                 let problem = "ClickHouse at \(url): \(text)"
-                switch answer?.reactionToQuestion {
-                case .retryNow?, .backOff?, .tooManyParts?: try pause(for: problem)
+                switch answer.reactionToQuestion {
+                case .retryNow, .backOff, .tooManyParts: try pause(for: problem)
                 default: throw CommandFailure(problem, code: 74)
                 }
-            case nil: preconditionFailure("no answer to \(id)")
             }
         }
     }
 
-    /// Waits until the server works on the query no more.
-    private func waitForEnd(of id: String) throws(CommandFailure) {
+    private func answer(to sql: String, _ parameters: [String: String] = [:], timeout: Int64? = nil) -> ServerAnswer {
+        var answer: ServerAnswer?
+        clickHouse.query(sql, parameters: parameters, timeout: timeout) { answer = $0 }
         while true {
-            var answer: ServerAnswer?
-            clickHouse.askWhetherRunning(id) { answer = $0 }
-            while answer == nil {
-                clickHouse.http.wait(milliseconds: Self.tickMilliseconds)
-                meanwhile()
-            }
-            guard case .ok(let body)? = answer, let found = numbers(inLine: body), found.count == 1 else {
-                try pause(for: "ClickHouse at \(url): \(answer?.problem ?? "no number")")
+            if let answer { return answer }
+            clickHouse.http.wait(milliseconds: Self.tickMilliseconds)
+            meanwhile()
+        }
+    }
+
+    /// Waits for statements of migrators that were killed: ClickHouse goes on with what it was sent, and the same statement beside it could do its work
+    /// twice.
+    func waitForEarlierRuns() throws(CommandFailure) {
+        try waitForEnd(
+            of:
+                "startsWith(Settings['log_comment'], \(quotedString(database))) AND NOT startsWith(Settings['log_comment'], \(quotedString(run)))",
+            saying: "ClickHouse still works on a statement of an earlier migration; waiting for its end")
+    }
+
+    /// Waits until the server works on no query of the kind.
+    private func waitForEnd(of condition: String, saying text: String? = nil) throws(CommandFailure) {
+        var hasSaidSo = false
+        while true {
+            let answer = answer(to: "SELECT count() FROM system.processes WHERE \(condition) FORMAT TSV")
+            guard case .ok(let body) = answer, let found = numbers(inLine: body), found.count == 1 else {
+                try pause(for: "ClickHouse at \(url): \(answer.problem)")
                 continue
             }
             backoff.reset()
             if found[0] == 0 { return }
+            if let text, !hasSaidSo { log.notice("\(text)") }
+            hasSaidSo = true
             wait(Self.pauseBetweenLooks)
         }
     }

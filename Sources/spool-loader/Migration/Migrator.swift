@@ -11,6 +11,7 @@ final class Migrator {
     /// How long a statement's `needs` may take to come true. Nanoseconds.
     private static let longestNeed: Int64 = 600_000_000_000
     private static let askNeedAgainAfter: Int64 = 1_000_000_000
+    private static let mostLostAnswers = 5
 
     private let files: MigrationFiles
     private let server: MigrationServer
@@ -80,6 +81,7 @@ final class Migrator {
         let lock = try MigratorLock(server: server, cluster: cluster, log: log)
         self.lock = lock
         defer { lock.release() }
+        try server.waitForEarlierRuns()
         try change(MigrationLog.createQuery(cluster: cluster))
         let plan = try plan()
         nextEntry = (try entries().map(\.number).max() ?? 0) + 1
@@ -137,15 +139,21 @@ final class Migrator {
 
     /// Sends a statement until it is known to be done.
     private func change(_ sql: String, doneIf: String? = nil) throws {
-        while true {
+        var lastProblem = ""
+        for _ in 0..<Self.mostLostAnswers {
             let isDistributed = cluster != nil && sql.contains("ON CLUSTER")
             let parameters = isDistributed ? DistributedAnswer.settings : ["async_insert": "0"]
-            if case .done(let answer) = try server.send(sql, parameters: parameters) {
+            switch try server.send(sql, parameters: parameters) {
+            case .done(let answer):
                 if isDistributed, let problem = try DistributedAnswer(answer).problem { throw CommandFailure(problem, code: 74) }
                 return
+            case .doubt(let problem): lastProblem = problem
             }
             if let doneIf, try server.isTrue(doneIf) { return }
         }
+        throw CommandFailure(
+            "\(lastProblem); no answer came \(Self.mostLostAnswers) times: is there a proxy that ends silent connections? The same command goes on where it "
+                + "stopped", code: 74)
     }
 
     private func note(_ statements: [MigrationStatement], _ state: MigrationLog.State) throws {
