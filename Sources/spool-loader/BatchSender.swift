@@ -26,23 +26,29 @@ struct ProblemOfTable: Error, CustomStringConvertible {
 final class BatchSender {
     private let table: String
     private let server: RequeueServer
+    /// Directory of the table definitions, to name the migration that is missing.
+    private let schemas: String
     private var target: TargetTable?
+    /// ClickHouse's history of migrations; nil if it has none, or was not asked for it.
+    private var applied: AppliedSchemas?
     /// Where it was asked for: servers may differ, also in what they know.
     private var targetURL = ""
     /// Whether it is known that no insert of an earlier run is about to begin in a server without tokens.
     private var hasSettled = false
 
-    init(table: String, server: RequeueServer) {
+    init(table: String, server: RequeueServer, schemas: String) {
         self.table = table
         self.server = server
+        self.schemas = schemas
     }
 
     /// Looks at the table in ClickHouse.
     func askTarget() throws {
+        applied = nil
         target = try server.insist { server in
             self.targetURL = server.url
             guard let target = TargetTable(answer: try server.query(TargetTable.query(self.table)), wire: server.wire) else {
-                throw ProblemOfTable("table \(self.table) is not in ClickHouse; run `spool-loader migrate apply`")
+                throw ProblemOfTable(self.missingMigration.textOfMissing(self.table))
             }
             return target
         }
@@ -54,9 +60,35 @@ final class BatchSender {
         return target
     }
 
-    /// - Throws: `ProblemOfTable` if the batch's columns do not go into the table as they are.
-    func check(_ batch: Batch) throws {
-        if let complaint = target?.complaint(about: batch.segment.reader.header.columns) { throw ProblemOfTable(complaint) }
+    private var missingMigration: MissingMigration { MissingMigration(directory: schemas, applied: applied) }
+
+    /// How the batch's columns go into the table.
+    ///
+    /// - Throws: `ProblemOfTable` if they do not.
+    @discardableResult
+    func sentColumns(_ batch: Batch) throws -> SentColumns {
+        let target = try currentTarget()
+        let columns = batch.segment.reader.header.columns
+        var fit = ColumnFit(columns, in: target, retired: applied?.retired(table))
+        if fit == .askHistory {
+            let history = try askWhatWasApplied()
+            applied = history
+            fit = ColumnFit(columns, in: target, retired: history.retired(table))
+        }
+        switch fit {
+        case .sent(let columns): return columns
+        case .unfit(let complaint): throw ProblemOfTable(missingMigration.text(complaint, of: table))
+        case .askHistory: preconditionFailure("the history was asked for and is not known")
+        }
+    }
+
+    private func askWhatWasApplied() throws -> AppliedSchemas {
+        let answer = try server.insist { try $0.query(AppliedSchemas.query()) }
+        do throws(SchemaError) {
+            return try AppliedSchemas(answer: answer)
+        } catch {
+            throw ProblemOfTable("rows have columns that the table has not, and what became of them cannot be read: \(error)")
+        }
     }
 
     /// The latest event time that is older than the table's TTL.
@@ -86,10 +118,12 @@ final class BatchSender {
             case .send(let attempt):
                 if let refusal { return (0, 0, refusal) }
                 let target = try currentTarget()
-                try check(batch)
-                let body = try body(of: missing, batch, target)
+                let columns = try sentColumns(batch)
+                let body = try body(of: missing, batch, columns)
                 machine.sendBegins()
-                let answer = try server.insert(body, table: table, columns: header.columns, token: token(attempt), dialect: target.dialect)
+                let answer = try server.insert(
+                    body, table: table, columns: columns.columns.compactMap(\.self), token: token(attempt), dialect: target.dialect,
+                    isPlain: columns.isRewritten)
                 settling = answer.leavesInsertOpen ? Settling() : nil
                 isResumed = false
                 switch answer {
@@ -102,6 +136,8 @@ final class BatchSender {
                     refusal = answer.problem
                 case .exception, .doubt:
                     machine.sendDoubtful()
+                    // The table may have been altered since it was asked for.
+                    if answer.reaction == .refreshSchema { targetURL = "" }
                     try server.failed(answer)
                 }
             case .count:
@@ -128,12 +164,11 @@ final class BatchSender {
     }
 
     /// In the form that the server takes.
-    private func body(of missing: MissingRows, _ batch: Batch, _ target: TargetTable) throws -> any RequestBody {
-        guard target.dialect.isPlain else { return BytesBody(missing.body) }
-        let reader = batch.segment.reader
+    private func body(of missing: MissingRows, _ batch: Batch, _ columns: SentColumns) throws -> any RequestBody {
+        guard columns.isRewritten else { return BytesBody(missing.body) }
         do {
             return try PlainBody(
-                chunks: batch.chunks, reader: reader, types: target.sentTypes(reader.header.columns), rows: missing.rows)
+                chunks: batch.chunks, reader: batch.segment.reader, columns: columns.columns, rows: missing.rows)
         } catch let problem as OversizedBatch {
             throw ProblemOfTable("rows \(missing.sequences.text()): \(problem); send them to ClickHouse 22.2 or later")
         }

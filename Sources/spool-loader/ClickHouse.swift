@@ -169,9 +169,10 @@ final class ClickHouse {
     /// - Parameters:
     ///   - token: what ClickHouse deduplicates by. Where it knows no tokens it is the query's id, so that a repeat is refused with error 216 while
     ///     the first send still runs.
-    ///   - dialect: how the server is spoken to; decides what `body` must be.
+    ///   - dialect: how the server is spoken to.
+    ///   - isPlain: whether the body is one of ``PlainBody``; nil if the dialect says so.
     func insert(
-        _ body: any RequestBody, table: String, columns: [WireColumn], token: String, dialect: Dialect = Dialect(),
+        _ body: any RequestBody, table: String, columns: [WireColumn], token: String, dialect: Dialect = Dialect(), isPlain: Bool? = nil,
         done: @escaping (ServerAnswer) -> Void
     ) {
         let names = columns.map { quotedIdentifier($0.name) }.joined(separator: ", ")
@@ -195,7 +196,8 @@ final class ClickHouse {
         let index = endpoints.current
         var request = request(
             index, parameters,
-            headers: ["Content-Encoding: \(dialect.isPlain ? "gzip" : "lz4")", "Content-Type: application/octet-stream"], body: body,
+            headers: ["Content-Encoding: \(isPlain ?? dialect.isPlain ? "gzip" : "lz4")", "Content-Type: application/octet-stream"],
+            body: body,
             Self.maxInsertAnswer)
         request.endsForGood = !dialect.knowsTokens
         http.start(request) { [self] result in

@@ -50,10 +50,13 @@ struct LaneSettings {
     let quiet: Int64
     /// Most rows that are quarantined one by one because ClickHouse refuses them, between two starts.
     let quarantineRows: Int
+    /// Directory of the table definitions, to name the migration that is missing; it need not be there.
+    let schemas: String
 
     init(_ configuration: Configuration) {
         inflight = configuration.count("loader.inflight")
         quiet = configuration.duration("loader.timeout")
         quarantineRows = configuration.count("loader.quarantine_rows")
+        schemas = configuration.required("schemas")
     }
 }

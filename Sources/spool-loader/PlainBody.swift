@@ -1,10 +1,13 @@
 import SpoolFormat
 import SpoolIO
 
-/// A batch as servers before 22.2 take it: Native blocks that are not compressed, in a gzip stream of stored blocks (``StoredGzip``).
+/// A batch that cannot go as it lies in the segment: Native blocks that are not compressed, in a gzip stream of stored blocks (``StoredGzip``).
 ///
-/// Such servers want the types in a block's header to be the table's to the letter, and know fewer of them. So a column is sent under the
-/// type that the table has, where the bytes are the same (``TargetTable/sentTypes(_:)``), and a dictionary as the texts it stands for.
+/// Servers before 22.2 want the types in a block's header to be the table's to the letter, and know fewer of them. So a column is sent under
+/// the type that the table has, where the bytes are the same (``TargetTable/sentTypes(_:)``), and a dictionary as the texts it stands for.
+///
+/// Into a table that was altered since the rows were recorded a column goes under its name of today, and one that was dropped not at all
+/// (``ColumnFit``). The same batch always makes the same bytes, unless the table is altered once more.
 ///
 /// The chunks are decoded, with every check, twice: at first to know how long the body is, then one at a time as it is sent. Holds no more
 /// than one decoded chunk.
@@ -15,7 +18,7 @@ final class PlainBody: RequestBody {
     /// The rows that are meant, if not all; then there is one chunk.
     private let rows: [Int]?
     private let reader: SegmentReader
-    private let types: [String]
+    private let sent: [WireColumn?]
     private let blockBytes: [Int]
 
     /// What was made and not given yet.
@@ -29,19 +32,22 @@ final class PlainBody: RequestBody {
     /// Decodes and checks all chunks.
     ///
     /// - Parameters:
-    ///   - types: the type of each column in the block's header.
+    ///   - columns: name and type of each of the segment's columns in the block's header; nil for one that is left out.
     ///   - rows: numbers of the rows that are meant, in the one chunk; nil for all.
     /// - Throws: `FormatError` or `IOFailure` if a chunk cannot be read; `OversizedBatch` if the batch would not be one block.
-    init(chunks: [LocatedChunk], reader: SegmentReader, types: [String], rows: [Int]? = nil) throws {
+    init(chunks: [LocatedChunk], reader: SegmentReader, columns: [WireColumn?], rows: [Int]? = nil) throws {
         precondition(rows == nil || chunks.count == 1, "rows of \(chunks.count) chunks")
         self.chunks = chunks
         self.reader = reader
-        self.types = types
+        sent = columns
         self.rows = rows
-        blockBytes = try chunks.map { try Self.block(of: $0, rows, reader, types).count }
+        blockBytes = try chunks.map { try Self.block(of: $0, rows, reader, columns).count }
         count = StoredGzip.count(pieces: blockBytes)
         try checkSize()
     }
+
+    /// Those that the blocks have.
+    var columns: [WireColumn] { sent.compactMap(\.self) }
 
     /// Gives the bytes in order only; `offset` 0 begins anew.
     func read(into room: UnsafeMutableRawBufferPointer, at offset: Int) throws -> Int {
@@ -55,11 +61,12 @@ final class PlainBody: RequestBody {
         return taken
     }
 
-    private static func block(of chunk: LocatedChunk, _ rows: [Int]?, _ reader: SegmentReader, _ types: [String]) throws -> PlainBlock {
+    private static func block(
+        of chunk: LocatedChunk, _ rows: [Int]?, _ reader: SegmentReader, _ columns: [WireColumn?]
+    ) throws -> PlainBlock {
         let block = try reader.block(of: chunk)
-        guard let rows else { return PlainBlock(block, types: types) }
-        return PlainBlock(
-            try NativeBlock(try BlockSlice.block(of: block, rows: rows), columns: reader.header.columns), types: types)
+        guard let rows else { return PlainBlock(block, as: columns) }
+        return PlainBlock(try NativeBlock(try BlockSlice.block(of: block, rows: rows), columns: reader.header.columns), as: columns)
     }
 
     private func restart() {
@@ -75,7 +82,7 @@ final class PlainBody: RequestBody {
         ready = []
         if nextChunk < chunks.count {
             let chunk = chunks[nextChunk]
-            let block = try Self.block(of: chunk, rows, reader, types)
+            let block = try Self.block(of: chunk, rows, reader, sent)
             guard block.count == blockBytes[nextChunk] else {
                 throw FormatError.malformed("the chunk at \(chunk.offset) changed while it was sent")
             }
@@ -90,40 +97,40 @@ final class PlainBody: RequestBody {
     /// ClickHouse makes one block, and so one part, of no more than this; dictionaries grow when they are written out.
     private func checkSize() throws(OversizedBatch) {
         let rows = self.rows?.count ?? chunks.reduce(0) { $0 + $1.header.rows }
-        let overhead = types.count { $0.contains("String") || $0.hasPrefix("Array") } * BatchLimits.overheadPerValue
+        let overhead = columns.count { $0.type.contains("String") || $0.type.hasPrefix("Array") } * BatchLimits.overheadPerValue
         let memory = blockBytes.reduce(0, +) + rows * overhead
-        if memory > ClickHouse.squashBytes { throw OversizedBatch(rows: rows, bytes: memory) }
+        if memory > ClickHouse.squashBytes { throw OversizedBatch(rows: rows, bytes: memory, form: "without their dictionaries") }
     }
 }
 
-/// A batch that would be more than one block in ClickHouse once its dictionaries are written out.
+/// A batch that would be more than one block in ClickHouse, in the form that the table has.
 struct OversizedBatch: Error, CustomStringConvertible {
     let rows: Int
     let bytes: Int
+    /// Such as: without their dictionaries.
+    let form: String
 
-    var description: String {
-        "\(rows) rows are \(bytes) bytes without their dictionaries, and one insert may have \(ClickHouse.squashBytes)"
-    }
+    var description: String { "\(rows) rows are \(bytes) bytes \(form), and one insert may have \(ClickHouse.squashBytes)" }
 }
 
-/// A Native block written anew, under other types.
+/// A Native block written anew, under other names and types, and without some columns.
 private struct PlainBlock {
-    private let block: NativeBlock
-    private let types: [String]
+    private let rows: Int
+    private let columns: [(values: NativeColumn, name: String, type: String)]
 
-    init(_ block: NativeBlock, types: [String]) {
-        precondition(block.columns.count == types.count, "\(types.count) types for \(block.columns.count) columns")
-        self.block = block
-        self.types = types
+    init(_ block: NativeBlock, as sent: [WireColumn?]) {
+        precondition(block.columns.count == sent.count, "\(sent.count) names for \(block.columns.count) columns")
+        rows = block.rows
+        columns = zip(block.columns, sent).compactMap { column, sent in sent.map { (column, $0.name, $0.type) } }
     }
 
     /// Bytes of ``encoded()``.
     var count: Int {
-        var sum = varintBytes(block.columns.count) + varintBytes(block.rows)
-        for (column, type) in zip(block.columns, types) {
-            for text in [column.name, type] { sum += varintBytes(text.utf8.count) + text.utf8.count }
+        var sum = varintBytes(columns.count) + varintBytes(rows)
+        for (column, name, type) in columns {
+            for text in [name, type] { sum += varintBytes(text.utf8.count) + text.utf8.count }
             if isWrittenOut(column, type) {
-                for row in 0..<block.rows {
+                for row in 0..<rows {
                     let length = column.string(row).count
                     sum += varintBytes(length) + length
                 }
@@ -137,15 +144,15 @@ private struct PlainBlock {
     func encoded() -> [UInt8] {
         var output: [UInt8] = []
         output.reserveCapacity(count)
-        appendVarint(block.columns.count, to: &output)
-        appendVarint(block.rows, to: &output)
-        for (column, type) in zip(block.columns, types) {
-            for text in [column.name, type] {
+        appendVarint(columns.count, to: &output)
+        appendVarint(rows, to: &output)
+        for (column, name, type) in columns {
+            for text in [name, type] {
                 appendVarint(text.utf8.count, to: &output)
                 output += text.utf8
             }
             if isWrittenOut(column, type) {
-                for row in 0..<block.rows {
+                for row in 0..<rows {
                     let text = column.string(row)
                     appendVarint(text.count, to: &output)
                     output += text

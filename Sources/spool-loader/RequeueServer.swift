@@ -52,9 +52,11 @@ final class RequeueServer {
     }
 
     /// Inserts once.
-    func insert(_ body: any RequestBody, table: String, columns: [WireColumn], token: String, dialect: Dialect) throws -> ServerAnswer {
+    func insert(
+        _ body: any RequestBody, table: String, columns: [WireColumn], token: String, dialect: Dialect, isPlain: Bool
+    ) throws -> ServerAnswer {
         var answer: ServerAnswer?
-        server.insert(body, table: table, columns: columns, token: token, dialect: dialect) { answer = $0 }
+        server.insert(body, table: table, columns: columns, token: token, dialect: dialect, isPlain: isPlain) { answer = $0 }
         return try wait { answer }
     }
 

@@ -24,11 +24,12 @@ final class RequeueTable {
     private let log: Logger
     private var result: Result
 
-    init(table: String, spool: SpoolDirectory, list: QuarantineList, server: RequeueServer, log: Logger) {
+    /// - Parameter schemas: directory of the table definitions, to name the migration that is missing; it need not be there.
+    init(table: String, spool: SpoolDirectory, list: QuarantineList, server: RequeueServer, schemas: String, log: Logger) {
         self.spool = spool
         self.list = list
         self.log = log
-        sender = BatchSender(table: table, server: server)
+        sender = BatchSender(table: table, server: server, schemas: schemas)
         result = Result(table: table)
     }
 
@@ -80,7 +81,7 @@ final class RequeueTable {
 
     private func requeue(_ wanted: SequenceSet, of chunk: LocatedChunk, in segment: OpenSegment) throws {
         let batch = Batch(segment: segment, chunks: [chunk])
-        try sender.check(batch)
+        try sender.sentColumns(batch)
         try chunk.header.check(against: segment.reader.header, expecting: chunk.header.firstSequence)
         let block = try segment.reader.block(of: chunk)
         let before = try sender.count(batch)

@@ -61,6 +61,16 @@ struct ServerOptions: ParsableArguments {
     }
 }
 
+/// What commands take that send rows.
+struct SchemasOption: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Directory of the table definitions, only to name the migration that is missing; it need not be there.", valueName: "dir"))
+    var schemas: String?
+
+    var flags: [String: String?] { ["schemas": schemas] }
+}
+
 /// Runs a command's work, and turns what fails into one line on standard error and the exit status that belongs to it.
 func reporting(_ work: () throws -> Void) throws {
     do {

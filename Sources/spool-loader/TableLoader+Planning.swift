@@ -133,7 +133,7 @@ extension TableLoader {
     ///
     /// - Returns: false if it must wait for those before it, or for a person.
     private func begin(_ batch: Batch, at index: Int, follows: UInt64, now: Int64, _ toSend: inout [Flight]) throws -> Bool {
-        guard columnsFit(batch.segment, now: now) else { return false }
+        guard sentColumns(of: batch.segment, now: now) != nil else { return false }
         var batch = batch
         let checked = try reader.check(batch)
         if let error = checked.error {

@@ -3,42 +3,6 @@ import SpoolIO
 
 /// What is asked of ClickHouse and sent to it, and what the answers mean for a batch.
 extension TableLoader {
-    /// Whether rows with the columns of a segment can be sent; if not, that is said and tried again.
-    func columnsFit(_ segment: OpenSegment, now: Int64) -> Bool {
-        let header = segment.reader.header
-        guard let target, comparedColumns != header.fingerprint else { return target != nil }
-        if let complaint = target.complaint(about: header.columns) {
-            self.target = nil
-            pause(for: complaint, reaction: .configuration, now: now)
-            return false
-        }
-        comparedColumns = header.fingerprint
-        return true
-    }
-
-    func askTarget() {
-        ask(TargetTable.query(table)) { [self] body, now in
-            guard let found = TargetTable(answer: body, wire: server.wire) else {
-                return pause(
-                    for: "table \(table) is not in ClickHouse; run `spool-loader migrate apply`", reaction: .configuration, now: now)
-            }
-            if let warning = server.sharingWarning(engine: found.engine.engine) { log.warning("\(warning)") }
-            if found.dialect.knowsTokens, !found.deduplicates {
-                repeated.say(
-                    .warning, "ClickHouse deduplicates nothing here (non_replicated_deduplication_window is 0); relying on counting alone")
-            }
-            if !found.dialect.knowsTokens, found.dialect != toldDialect {
-                log.warning(
-                    "ClickHouse is older than 22.2 and deduplicates nothing: sending rows \(found.dialect.isPlain ? "uncompressed" : "as LZ4"), relying on counting alone (docs/clickhouse.md, Old servers)"
-                )
-            }
-            toldDialect = found.dialect
-            target = found
-            targetURL = server.url
-            comparedColumns = nil
-        }
-    }
-
     /// A checkpoint that was lost, or replaced by an old copy, must not double what was loaded since: if ClickHouse has the next
     /// rows without a gap, loading goes on behind them. Asked once after each start.
     func askForMoreRows(from first: UInt64) {
@@ -136,17 +100,19 @@ extension TableLoader {
         }
     }
 
-    /// Makes what is sent to a server that does not take the bytes as they lie in the spool.
+    /// Makes what is sent where the bytes cannot go as they lie in the spool.
     ///
-    /// - Returns: false if the batch is too large for one insert so, and was cut.
+    /// - Returns: false if the batch is too large for one insert so, and was cut; or if its columns do not fit after all.
     func prepare(_ flight: Flight, now: Int64) throws -> Bool {
         flight.plainBody = nil
-        guard let target, target.dialect.isPlain else { return true }
         let batch = flight.batch
-        let reader = batch.segment.reader
+        guard let columns = sentColumns(of: batch.segment, now: now) else { return false }
         do {
+            // What is only too large by our bound is sent all the same when it cannot be cut.
+            if batch.middle != nil { try columns.checkSize(of: batch, unfixed: batch.segment.unfixedColumns) }
+            guard columns.isRewritten else { return true }
             flight.plainBody = try PlainBody(
-                chunks: batch.chunks, reader: reader, types: target.sentTypes(reader.header.columns), rows: batch.slice?.rows)
+                chunks: batch.chunks, reader: batch.segment.reader, columns: columns.columns, rows: batch.slice?.rows)
             return true
         } catch let problem as OversizedBatch {
             guard let middle = batch.middle else { throw CommandFailure("\(table): \(flight.rowsText): \(problem)", code: 74) }
@@ -164,7 +130,7 @@ extension TableLoader {
     var questions: TableQuestions { TableQuestions(table: table, writer: wanted.writer, target: target) }
 
     /// Asks a question on whose answer the whole lane waits.
-    private func ask(_ sql: String, then take: @escaping ([UInt8], Int64) throws -> Void) {
+    func ask(_ sql: String, then take: @escaping ([UInt8], Int64) throws -> Void) {
         isAsking = true
         server.query(sql) { [self] answer in
             isAsking = false
@@ -186,8 +152,8 @@ extension TableLoader {
         flight.wasSent = true
         pace.sent(at: now)
         server.insert(
-            flight.plainBody ?? flight.body, table: table, columns: flight.batch.segment.reader.header.columns,
-            token: flight.inflight.token(writer: wanted.writer, table: table), dialect: target.dialect
+            flight.plainBody ?? flight.body, table: table, columns: flight.plainBody?.columns ?? flight.batch.segment.reader.header.columns,
+            token: flight.inflight.token(writer: wanted.writer, table: table), dialect: target.dialect, isPlain: flight.plainBody != nil
         ) { [self] answer in
             flight.isWorking = false
             flight.plainBody = nil

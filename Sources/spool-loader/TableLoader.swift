@@ -57,15 +57,19 @@ final class TableLoader {
     private var isResumed = false
     /// ClickHouse partitions the table in another way than the spool's batches are cut: a batch may be there partly.
     var hasOtherPartitions = false
-    var target: TargetTable?
+    var target: TargetTable? {
+        didSet { (applied, fits) = (nil, [:]) }
+    }
+    /// ClickHouse's history of migrations; nil if it has none, or was not asked for it since it was asked for the table.
+    var applied: AppliedSchemas?
+    /// How rows go into the table, by the fingerprint of their columns.
+    var fits: [UInt64: SentColumns] = [:]
     /// Where it was asked for: servers may differ, also in what they know.
     var targetURL = ""
     /// What the log says of it, once.
     var toldDialect: Dialect?
     /// Of inserts of an earlier run that no flight stands for, until it is known that none is under way in a server without tokens.
     var settlingOfOthers: Settling? = Settling()
-    /// Fingerprint of the columns that the target was last compared with.
-    var comparedColumns: UInt64?
     /// Until it was asked, ClickHouse may have rows that the checkpoint does not know of: it may be new, or an old copy.
     var mayHaveMoreThere = true
     /// A question is under way on which everything else waits.
@@ -311,7 +315,7 @@ final class TableLoader {
             if let until = flight.waitsUntil, now < until { continue }
             flight.waitsUntil = nil
             switch flight.machine.action() {
-            case .send: if columnsFit(flight.batch.segment, now: now) { toSend.append(flight) }
+            case .send: if sentColumns(of: flight.batch.segment, now: now) != nil { toSend.append(flight) }
             case .count: if mayBeOpen(flight) { askWhetherOver(flight) } else { count(flight) }
             case .compare: compare(flight)
             case .finish(let loaded, let expired): finish(flight, loaded: loaded, expired: expired)
@@ -379,15 +383,17 @@ final class TableLoader {
     ///   - alarms: whether a person is to be called at once.
     ///   - advice: what a person can do about it; empty if nothing.
     ///   - atLeast: nanoseconds that it waits in any case.
+    ///   - atMost: nanoseconds that it waits, however often it has failed.
     func pause(
-        for problem: String, reaction: Reaction = .backOff, alarms: Bool = false, advice: String = "", atLeast: Int64 = 0, now: Int64
+        for problem: String, reaction: Reaction = .backOff, alarms: Bool = false, advice: String = "", atLeast: Int64 = 0,
+        atMost: Int64 = .max, now: Int64
     ) {
         if case .stopped = status { return }
         failures += 1
         needsPerson = reaction == .configuration
         lastProblem = problem
         let isFirst = failures == 1 && (reaction == .retryNow || reaction == .refreshSchema)
-        let until = now + max(atLeast, isFirst ? 0 : backoff.next(random: &random))
+        let until = now + max(atLeast, isFirst ? 0 : min(atMost, backoff.next(random: &random)))
         pausedUntil = max(pausedUntil ?? until, until)
         status = .waiting(until: pausedUntil ?? until)
         // What was asked for again and is still refused needs a person too.

@@ -6,6 +6,8 @@ struct TargetTable {
     /// Type text by column.
     let columns: [String: String]
     let dialect: Dialect
+    /// Whether ClickHouse knows which migrations it has had (``AppliedSchemas``).
+    let hasHistory: Bool
 
     /// The query whose answer ``init(answer:)`` reads.
     static func query(_ table: String) -> String {
@@ -19,6 +21,9 @@ struct TargetTable {
             UNION ALL
             SELECT 'column' AS kind, name AS label, type AS text FROM system.columns
             WHERE database = currentDatabase() AND table = \(quotedString(table))
+            UNION ALL
+            SELECT 'history' AS kind, '' AS label, name AS text FROM system.tables
+            WHERE database = currentDatabase() AND name = \(quotedString(AppliedSchemas.table))
         ) ORDER BY kind DESC, label FORMAT TSVRaw
         """
     }
@@ -29,12 +34,14 @@ struct TargetTable {
         var engine: TargetEngine?
         var dialect = Dialect(wire: wire)
         var columns: [String: String] = [:]
+        var hasHistory = false
         for line in String(decoding: answer, as: UTF8.self).split(separator: "\n") {
             let fields = line.split(separator: "\t", maxSplits: 2, omittingEmptySubsequences: false)
             guard fields.count == 3 else { continue }
             switch fields[0] {
             case "engine": engine = TargetEngine(String(fields[2]))
             case "version": if let version = ServerVersion(fields[2]) { dialect = Dialect(version: version, wire: wire) }
+            case "history": hasHistory = true
             default: columns[String(fields[1])] = String(fields[2])
             }
         }
@@ -42,22 +49,33 @@ struct TargetTable {
         self.engine = engine
         self.columns = columns
         self.dialect = dialect
+        self.hasHistory = hasHistory
     }
 
-    /// Why rows with these columns must not be sent; nil if they can. ClickHouse itself would convert most of it silently.
+    /// How the table differs from these columns, wider types included; nil if it does not. ClickHouse itself would convert most of it silently.
     func complaint(about wire: [WireColumn]) -> String? {
         for column in wire {
-            guard let type = columns[column.name] else {
-                return "column \(column.name) is in the spool and not in ClickHouse; run `spool-loader migrate apply`"
-            }
-            if !takes(type, column.type) {
-                if let plain = Self.plainType(column.type), dialect.isPlain, !dialect.knowsTokens {
-                    return "column \(column.name) is \(column.type) in the spool and \(type) in ClickHouse, which must have it as \(plain)"
-                }
-                return "column \(column.name) is \(column.type) in the spool and \(type) in ClickHouse, which would convert it silently"
-            }
+            guard let type = columns[column.name], takes(type, column.type) else { return complaint(about: column).text(broughtBy: nil) }
         }
         return nil
+    }
+
+    /// Why values of this column must not be sent; nil if they can, as they are or by a conversion that changes none of them.
+    func misfit(_ column: WireColumn) -> ColumnComplaint? {
+        guard let type = columns[column.name] else { return complaint(about: column) }
+        return takes(type, column.type) || widens(type, column.type) ? nil : complaint(about: column)
+    }
+
+    private func complaint(about column: WireColumn) -> ColumnComplaint {
+        guard let type = columns[column.name] else {
+            return ColumnComplaint(
+                column: column, isMissing: true, text: "column \(column.name) is in the spool and not in ClickHouse")
+        }
+        let differs = "column \(column.name) is \(column.type) in the spool and \(type) in ClickHouse, which"
+        if let plain = Self.plainType(column.type), dialect.isPlain, !dialect.knowsTokens {
+            return ColumnComplaint(column: column, isMissing: false, text: "\(differs) must have it as \(plain)")
+        }
+        return ColumnComplaint(column: column, isMissing: false, text: "\(differs) would convert it silently")
     }
 
     /// The type of each column in the header of a block that is sent plain: the table's own, since old servers compare them to the letter.
@@ -98,6 +116,12 @@ struct TargetTable {
     private func takes(_ target: String, _ wire: String) -> Bool {
         if Self.matches(target, wire) { return true }
         return dialect.isPlain && Self.plainType(wire) == target
+    }
+
+    /// Whether ClickHouse makes of every value the same one of its own type. Servers that are sent plain blocks compare the types to the letter.
+    private func widens(_ target: String, _ wire: String) -> Bool {
+        guard !dialect.isPlain, let type = try? ColumnType(target), let sent = try? ColumnType(wire) else { return false }
+        return type.holdsAll(of: sent)
     }
 
     /// The type with the same bytes that stands in where ClickHouse does not know this one yet; nil if it needs none.

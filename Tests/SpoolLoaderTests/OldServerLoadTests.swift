@@ -136,7 +136,7 @@ import Testing
         let list = QuarantineList(directory: spool.checkpoints, writer: TestSpool.writer, table: spool.table)
         let result = try RequeueTable(
             table: spool.table, spool: spool.spool, list: list,
-            server: RequeueServer(configuration: settings, stopSignal: .never, log: log), log: log
+            server: RequeueServer(configuration: settings, stopSignal: .never, log: log), schemas: "", log: log
         ).run()
         #expect(result.remaining == 0 && result.problems == [] && result.loaded == 2)
         #expect(server.holdsOnce(1..<13))

@@ -70,6 +70,12 @@ import Testing
 
     // MARK: The body
 
+    private func body(_ chunks: [LocatedChunk], _ reader: SegmentReader, types: [String]? = nil, rows: [Int]? = nil) throws -> PlainBody {
+        let types = types ?? reader.header.columns.map(\.type)
+        let columns = zip(reader.header.columns, types).map { WireColumn(name: $0.name, type: $1) }
+        return try PlainBody(chunks: chunks, reader: reader, columns: columns, rows: rows)
+    }
+
     /// The segment in a file, and its chunks.
     private func chunks(_ segment: SegmentBuilder, in home: TemporaryDirectory) throws -> (SegmentReader, [LocatedChunk]) {
         let path = home.file("segment.lz4")
@@ -101,7 +107,7 @@ import Testing
         let home = TemporaryDirectory()
         let (reader, chunks) = try chunks(Samples.mixedSegment(), in: home)
         let types = reader.header.columns.map { $0.type == "DateTime64(9, 'UTC')" ? "Int64" : $0.type }
-        let body = try PlainBody(chunks: chunks, reader: reader, types: types)
+        let body = try self.body(chunks, reader, types: types)
         let bytes = try read(body, room: room)
         #expect(bytes.count == body.count)
         let blocks = try #require(content(bytes))
@@ -142,7 +148,7 @@ import Testing
         let home = TemporaryDirectory()
         let (reader, chunks) = try chunks(named(rows: 300, length: 200), in: home)
         let types = ["Int64", "String", "String", "UInt64"]
-        let body = try PlainBody(chunks: chunks, reader: reader, types: types)
+        let body = try self.body(chunks, reader, types: types)
         let blocks = try #require(content(try read(body, room: 5_000)))
         let names = reader.header.columns.map(\.name)
         let written = try NativeBlock(blocks, columns: zip(names, types).map { WireColumn(name: $0, type: $1) })
@@ -160,7 +166,7 @@ import Testing
         let home = TemporaryDirectory()
         let (reader, chunks) = try chunks(named(rows: 50), in: home)
         let types = ["DateTime64(9, 'UTC')", "LowCardinality(String)", "LowCardinality(String)", "UInt64"]
-        let body = try PlainBody(chunks: chunks, reader: reader, types: types)
+        let body = try self.body(chunks, reader, types: types)
         let block = try reader.data(of: chunks[0]).withUnsafeBytes {
             try LZ4Frame.decompress($0, contentBytes: chunks[0].header.blockBytes)
         }
@@ -172,11 +178,11 @@ import Testing
         let (reader, chunks) = try chunks(named(rows: 10_000, length: 40_000), in: home)
         #expect(chunks[0].header.blockBytes < 1 << 20)
         let failure = #expect(throws: OversizedBatch.self) {
-            try PlainBody(chunks: chunks, reader: reader, types: ["Int64", "String", "String", "UInt64"])
+            try body(chunks, reader, types: ["Int64", "String", "String", "UInt64"])
         }
         #expect(failure?.description.hasPrefix("10000 rows are 320") == true)
         #expect(throws: Never.self) {
-            try PlainBody(chunks: chunks, reader: reader, types: reader.header.columns.map(\.type))
+            try self.body(chunks, reader)
         }
     }
 
@@ -187,7 +193,7 @@ import Testing
         let types = reader.header.columns.map {
             $0.type == "LowCardinality(String)" ? "String" : $0.type == "DateTime64(9, 'UTC')" ? "Int64" : $0.type
         }
-        let body = try PlainBody(chunks: [chunks[0]], reader: reader, types: types, rows: rows)
+        let body = try self.body([chunks[0]], reader, types: types, rows: rows)
         let bytes = try read(body, room: 100)
         #expect(bytes.count == body.count)
         let columns = zip(reader.header.columns, types).map { WireColumn(name: $0.name, type: $1) }
@@ -204,17 +210,40 @@ import Testing
         }
     }
 
+    @Test(arguments: [nil, [0], [1, 3]] as [[Int]?])
+    func columnsGoUnderOtherNamesAndSomeNotAtAll(rows: [Int]?) throws {
+        let home = TemporaryDirectory()
+        let (reader, chunks) = try chunks(named(rows: 4, length: 3), in: home)
+        var columns: [WireColumn?] = reader.header.columns.map { WireColumn(name: $0.name == "ts" ? "time" : $0.name, type: $0.type) }
+        columns[1] = nil
+        let body = try PlainBody(chunks: chunks, reader: reader, columns: columns, rows: rows)
+        #expect(body.columns == columns.compactMap(\.self) && body.columns.count == 3)
+        let bytes = try read(body, room: 50)
+        #expect(bytes.count == body.count)
+        let (sent, whole) = (try NativeBlock(#require(content(bytes)), columns: body.columns), try reader.block(of: chunks[0]))
+        let meant = rows ?? Array(0..<4)
+        #expect(sent.rows == meant.count && sent.columns.map(\.name) == ["time", "spool_writer", "spool_seq"])
+        for (row, place) in meant.enumerated() {
+            #expect(sent.columns[0].integer(row) == whole.columns[0].integer(place))
+            #expect(sent.columns[1].string(row) == whole.columns[2].string(place))
+            #expect(sent.columns[2].integer(row) == whole.columns[3].integer(place))
+        }
+        // Whoever makes it again makes the same bytes: the token names them.
+        let again = try PlainBody(chunks: chunks, reader: reader, columns: columns, rows: rows)
+        #expect(try read(again, room: 1 << 20) == bytes)
+    }
+
     @Test func aChunkThatIsDamagedMeanwhileBreaksTheBodyOff() throws {
         let home = TemporaryDirectory()
         let segment = try Samples.mixedSegment()
         let (reader, chunks) = try chunks(segment, in: home)
-        let body = try PlainBody(chunks: chunks, reader: reader, types: reader.header.columns.map(\.type))
+        let body = try self.body(chunks, reader)
         var bytes = segment.bytes
         bytes[Int(chunks[1].dataOffset) + 30] ^= 1
         try Bytes.write(bytes, to: home.file("segment.lz4"))
         #expect(throws: FormatError.self) { try read(body, room: 100) }
         #expect(throws: FormatError.self) {
-            try PlainBody(chunks: chunks, reader: reader, types: reader.header.columns.map(\.type))
+            try self.body(chunks, reader)
         }
     }
 }

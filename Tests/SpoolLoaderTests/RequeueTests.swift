@@ -40,7 +40,7 @@ import Testing
         var log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         log.logLevel = .critical
         let connection = try RequeueServer(configuration: settings, stopSignal: .never, log: log)
-        return try RequeueTable(table: spool.table, spool: spool.spool, list: list(spool), server: connection, log: log).run()
+        return try RequeueTable(table: spool.table, spool: spool.spool, list: list(spool), server: connection, schemas: "", log: log).run()
     }
 
     @Test("refused rows are sent alone once they are taken, and leave the quarantine; the same again has nothing to do")

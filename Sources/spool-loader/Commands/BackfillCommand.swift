@@ -15,6 +15,7 @@ extension SpoolLoader {
                 """)
         @OptionGroup var common: CommonOptions
         @OptionGroup var server: ServerOptions
+        @OptionGroup var definitions: SchemasOption
         @Option(help: ArgumentHelp("Load this table only; may be given several times.", valueName: "name"))
         var table: [String] = []
         @Option(help: ArgumentHelp("Earliest event time to load: RFC 3339, a date, or nanoseconds.", valueName: "time"))
@@ -56,7 +57,8 @@ extension SpoolLoader {
         func run() throws {
             try reporting {
                 let backfill = try Backfill(
-                    configuration: common.configuration(server.flags), tables: table, range: TimeRange(since: since, until: until),
+                    configuration: common.configuration(server.flags.merging(definitions.flags) { $1 }), tables: table,
+                    range: TimeRange(since: since, until: until),
                     rate: RateLimit(rate), patience: wait.nanoseconds)
                 if plan { return try show(backfill.surveys()) }
                 let screen = StatusLine()

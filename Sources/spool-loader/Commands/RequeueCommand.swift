@@ -14,6 +14,7 @@ extension SpoolLoader {
                 """)
         @OptionGroup var common: CommonOptions
         @OptionGroup var server: ServerOptions
+        @OptionGroup var definitions: SchemasOption
         @Option(help: ArgumentHelp("Rows of this table only; may be given several times.", valueName: "name"))
         var table: [String] = []
         @Flag(help: "List what is in quarantine and why, and send nothing.")
@@ -35,7 +36,7 @@ extension SpoolLoader {
 
         func run() throws {
             try reporting {
-                let configuration = try common.configuration(server.flags)
+                let configuration = try common.configuration(server.flags.merging(definitions.flags) { $1 })
                 let spool = try SpoolDirectory.open(configuration.required("spool"))
                 let known = try spool.tables()
                 for name in table where !known.contains(name) {
@@ -61,7 +62,9 @@ extension SpoolLoader {
                     let lock = try File.openForWriting(list.path + ".lock")
                     guard try lock.lock() else { throw CommandFailure("\(lock.path): another requeue is running", code: 74) }
                     try withExtendedLifetime(lock) {
-                        results.append(try RequeueTable(table: name, spool: spool, list: list, server: connection, log: log).run())
+                        let requeued = RequeueTable(
+                            table: name, spool: spool, list: list, server: connection, schemas: configuration.required("schemas"), log: log)
+                        results.append(try requeued.run())
                     }
                 }
             } catch is RequeueStopped {

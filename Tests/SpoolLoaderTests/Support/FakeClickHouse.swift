@@ -24,6 +24,14 @@ final class FakeClickHouse: Sendable {
         var maxPartitions: UInt64 = 0
         /// As 18.16: no LZ4, no tokens, types of its own.
         var isOld = false
+        /// The table's columns, if they are not those of the test's schema.
+        var columns: [WireColumn]?
+        /// What the server answers about its migrations; nil if it knows of none.
+        var history: String?
+        /// How often it was asked for them.
+        var historyAsked = 0
+        /// How often it was asked for the table.
+        var tableAsked = 0
         /// Of an old server: inserts whose connection is gone and that have not ended.
         var late: [Late] = []
         /// Rows of inserts that are still running, and when they arrive: nanoseconds of the monotonic clock.
@@ -47,6 +55,8 @@ final class FakeClickHouse: Sendable {
 
     struct Insert: Sendable {
         let token: String
+        /// As the statement lists them.
+        var columns = ""
         let sequences: Range<UInt64>
         let partitions: Set<Int32>
         let bytes: [UInt8]
@@ -105,6 +115,12 @@ final class FakeClickHouse: Sendable {
         if let query = request.parameters["query"], query.hasPrefix("INSERT INTO ") { return insert(request) }
         let sql = String(decoding: request.body, as: UTF8.self)
         if sql.hasPrefix("SELECT kind") { return .ok(describe()) }
+        if sql == AppliedSchemas.query() {
+            return table.withLock { table in
+                table.historyAsked += 1
+                return table.history.map { .ok($0) } ?? .exception(60, status: 404, "no table coldpath_migrations")
+            }
+        }
         if sql.hasPrefix("SELECT count() FROM system.processes WHERE ") { return .ok("\(running(sql))\n") }
         let range = (number(after: "spool_seq >= ", in: sql) ?? 0)..<(number(after: "spool_seq < ", in: sql) ?? .max)
         let (earliest, latest) = (time(after: ">= fromUnixTimestamp64Nano(", in: sql), time(after: "<= fromUnixTimestamp64Nano(", in: sql))
@@ -131,12 +147,15 @@ final class FakeClickHouse: Sendable {
     }
 
     private func describe() -> String {
-        let (isThere, engine) = table.withLock { ($0.isThere, $0.engine) }
+        table.withLock { $0.tableAsked += 1 }
+        let (isThere, engine, history) = table.withLock { ($0.isThere, $0.engine, $0.history) }
         guard isThere else { return "" }
         let isOld = table.withLock { $0.isOld }
-        return "version\t\t\(isOld ? "18.16.1" : "26.9.1.1")\nengine\t\t\(engine)\n"
-            + (isOld ? Self.oldColumns : TestSpool.schema().wireColumns).map { "column\t\($0.name)\t\($0.type)\n" }.joined()
+        return "version\t\t\(isOld ? "18.16.1" : "26.9.1.1")\n" + (history == nil ? "" : "history\t\tcoldpath_migrations\n")
+            + "engine\t\t\(engine)\n" + columns.map { "column\t\($0.name)\t\($0.type)\n" }.joined()
     }
+
+    private var columns: [WireColumn] { table.withLock { $0.columns ?? ($0.isOld ? Self.oldColumns : TestSpool.schema().wireColumns) } }
 
     /// The columns of the test's table as an old server can have them.
     private static let oldColumns = TestSpool.schema().wireColumns.map { column in
@@ -180,7 +199,14 @@ final class FakeClickHouse: Sendable {
     }
 
     private func insert(_ request: RawServer.Request) -> RawServer.Reply {
-        guard let (insert, times) = read(request) else { return .exception(27, status: 400, "Cannot parse the body") }
+        let quoted = (request.parameters["query"] ?? "").split(separator: "`").enumerated().filter { $0.offset % 2 == 1 }
+        let names = quoted.dropFirst().map { String($0.element) }
+        if let unknown = names.first(where: { name in !columns.contains { $0.name == name } }) {
+            return .exception(16, "No such column \(unknown) in table (NO_SUCH_COLUMN_IN_TABLE)")
+        }
+        guard let (found, times) = read(request, names) else { return .exception(27, status: 400, "Cannot parse the body") }
+        var insert = found
+        insert.columns = names.joined(separator: " ")
         watch(insert)
         let fate = fates.withLock { $0.isEmpty ? .loads : $0.removeFirst() }
         table.withLock { $0.inserts.append(insert) }
@@ -222,8 +248,8 @@ final class FakeClickHouse: Sendable {
     }
 
     /// Reads the frames of the body as a server would, stepping over skippable ones; nil if they are not exactly that.
-    private func read(_ request: RawServer.Request) -> (Insert, times: [UInt64: Int64])? {
-        if table.withLock({ $0.isOld }) { return readPlain(request) }
+    private func read(_ request: RawServer.Request, _ names: [String]) -> (Insert, times: [UInt64: Int64])? {
+        if request.headers["content-encoding"] == "gzip" || table.withLock({ $0.isOld }) { return readPlain(request, names) }
         var offset = 0
         var sequences: [UInt64] = []
         var partitions: Set<Int32> = []
@@ -256,9 +282,10 @@ final class FakeClickHouse: Sendable {
     }
 
     /// One block in a gzip stream of stored blocks, with the types of the table to the letter.
-    private func readPlain(_ request: RawServer.Request) -> (Insert, times: [UInt64: Int64])? {
-        guard request.headers["content-encoding"] == "gzip", request.parameters["insert_deduplication_token"] == nil,
-            let token = request.parameters["query_id"], request.body.count > 23
+    private func readPlain(_ request: RawServer.Request, _ names: [String]) -> (Insert, times: [UInt64: Int64])? {
+        let isOld = table.withLock { $0.isOld }
+        guard request.headers["content-encoding"] == "gzip", isOld == (request.parameters["insert_deduplication_token"] == nil),
+            let token = request.parameters[isOld ? "query_id" : "insert_deduplication_token"], request.body.count > 23
         else { return nil }
         var content: [UInt8] = []
         var offset = 10
@@ -268,7 +295,8 @@ final class FakeClickHouse: Sendable {
             content += request.body[offset + 5..<offset + 5 + size]
             offset += 5 + size
         }
-        guard let block = try? NativeBlock(content, columns: Self.oldColumns), let column = block.column(TableSchema.sequenceColumn) else {
+        let sent = names.compactMap { name in columns.first { $0.name == name } }
+        guard let block = try? NativeBlock(content, columns: sent), let column = block.column(TableSchema.sequenceColumn) else {
             return nil
         }
         let rows = (0..<block.rows).map { (UInt64(column.integer($0)), Int64(truncatingIfNeeded: block.columns[0].integer($0))) }
