@@ -64,9 +64,18 @@ public struct Configuration: Sendable {
         }
     }
 
-    /// The tables that have a section of their own.
-    public var tableSections: Set<String> {
-        Set(values.keys.filter { $0.hasPrefix("tables.") }.map { String($0.split(separator: ".")[1]) })
+    /// The tables that have a section of their own, with the file that it stands in.
+    private var tableSections: [String: String] = [:]
+
+    /// Checks that every section `[tables.NAME]` is about a table that rows are recorded into.
+    ///
+    /// - Throws: for one that is not, with those that are: it is misspelt, or its table is gone.
+    public func checkSections(tables: [String]) throws(ConfigFailure) {
+        for (table, file) in tableSections.sorted(by: { $0.key < $1.key }) where !tables.contains(table) {
+            throw ConfigFailure(
+                description: "\(file): [tables.\(table)]: schemas define no such table to record into; they define "
+                    + "\(tables.sorted().joined(separator: ", ")). Mend the name, or remove the section")
+        }
     }
 
     public func text(_ key: String) -> String? { values[key]?.text }
@@ -144,6 +153,7 @@ public struct Configuration: Sendable {
             guard NameRule.isTable(table), let section = tables[table]?.table else {
                 throw ConfigFailure(description: "\(path): tables.\(table) must be a section with a table's name")
             }
+            tableSections[table] = path
             for name in section.keys.sorted() {
                 guard let setting = Setting.perTable.first(where: { $0.key.hasSuffix(".\(name)") }) else {
                     let known = Setting.perTable.map { Self.lastPart($0.key) }

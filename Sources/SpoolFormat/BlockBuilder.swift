@@ -179,6 +179,30 @@ public struct ColumnLane {
     }
 }
 
+extension ColumnLane {
+    /// A column by itself, of which no block is made: for values on their way into a column of another type. Its owner calls ``free()``.
+    public init(of type: ColumnType) {
+        self.init(
+            kind: type.laneKind, shape: type.shape, width: type.width ?? 0, precision: type.precision, scale: type.scale,
+            enumNames: UnsafeBufferPointer(start: nil, count: 0), names: NameDictionary(), values: RawBuffer(capacity: 64),
+            marks: RawBuffer(capacity: 64), isRequired: true, defaultBytes: RawBuffer(capacity: 64))
+    }
+
+    public func free() {
+        values.free()
+        marks.free()
+        names.free()
+        defaultBytes.free()
+    }
+
+    /// Forgets all values.
+    public mutating func clear() {
+        values.truncate(to: 0)
+        marks.truncate(to: 0)
+        elements = 0
+    }
+}
+
 /// Gathers the rows of one table into columns and assembles them into a Native block (`docs/spool-format.md` §7).
 ///
 /// Use: append a row's fields to ``lanes`` (each once, after ``give(_:)``), then ``finishRow()``, or ``undoRow()`` if the
@@ -250,10 +274,7 @@ public final class BlockBuilder {
 
     deinit {
         for lane in lanes {
-            lane.values.free()
-            lane.marks.free()
-            lane.names.free()
-            lane.defaultBytes.free()
+            lane.free()
             lane.enumNames.deallocate()
         }
         for bytes in enumStorage { bytes.deallocate() }
@@ -371,13 +392,12 @@ public final class BlockBuilder {
         return UnsafeRawBufferPointer(rebasing: cell.dropFirst(lengthBytes))
     }
 
-    /// A value of one or eight bytes of the unfinished row, and whether it is null, in one word: enough to see that it changed.
+    /// A value of fixed width of the unfinished row, and whether it is null, in one word: enough to see that it changed.
     public func unfinishedBits(_ column: Int) -> UInt64 {
         let lane = lanes[column]
-        guard lane.shape != .array, lane.width == 8 || lane.width == 1, lane.values.count >= lane.width else { return 0 }
+        guard lane.shape != .array, lane.values.count >= lane.width else { return 0 }
         if lane.shape == .nullable, lane.marks.base.load(fromByteOffset: lane.marks.count - 1, as: UInt8.self) != 0 { return .max }
-        let place = lane.values.base + (lane.values.count - lane.width)
-        return lane.width == 8 ? place.loadUnaligned(as: UInt64.self) : UInt64(place.load(as: UInt8.self))
+        return valueBits(lane.values.base + (lane.values.count - lane.width), width: lane.width)
     }
 
     /// Moves the unfinished row, which ``finishRow()`` has completed, to another builder of the same table.
@@ -507,5 +527,19 @@ extension ColumnType {
         case .fixedString: .fixedString
         case .string: .string
         }
+    }
+}
+
+/// The bytes of a value in one word: all of them up to eight, else enough to tell most values apart; 0 for a width that no number has.
+public func valueBits(_ place: UnsafeRawPointer, width: Int) -> UInt64 {
+    switch width {
+    case 1: return UInt64(place.load(as: UInt8.self))
+    case 2: return UInt64(place.loadUnaligned(as: UInt16.self))
+    case 4: return UInt64(place.loadUnaligned(as: UInt32.self))
+    case 8: return place.loadUnaligned(as: UInt64.self)
+    case 16:
+        let (low, high) = (place.loadUnaligned(as: UInt64.self), place.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        return low ^ high &* 0x9E37_79B9_7F4A_7C15
+    default: return 0
     }
 }

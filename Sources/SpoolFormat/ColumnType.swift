@@ -208,12 +208,15 @@ extension SQLTokens {
     private mutating func takeEnumCases(_ range: ClosedRange<Int>) throws(SchemaError) -> [ColumnType.EnumCase] {
         try take("(")
         var cases: [ColumnType.EnumCase] = []
+        // A ring's producer may declare thousands.
+        var names: Set<String> = []
+        var values: Set<Int> = []
         repeat {
             let name = try takeString()
             try take("=")
             let value = try takeInteger()
             guard range.contains(value) else { throw error("enum value \(value) is outside \(range)") }
-            guard !cases.contains(where: { $0.name == name || Int($0.value) == value }) else {
+            guard names.insert(name).inserted, values.insert(value).inserted else {
                 throw error("enum value '\(name)' = \(value) stands twice")
             }
             cases.append(ColumnType.EnumCase(name: name, value: Int16(value)))

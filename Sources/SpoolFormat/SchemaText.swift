@@ -4,9 +4,7 @@ public enum SchemaText {
     ///
     /// - Returns: the tables that events are recorded into, in the order of their creation.
     public static func tables(from files: [(name: String, text: String)]) throws(SchemaError) -> [TableSchema] {
-        var schemas: [TableSchema] = []
-        for table in try SchemaModel(files).tables where table.derived == nil { schemas.append(try table.schema()) }
-        return schemas
+        try SchemaModel(files).recorded()
     }
 }
 
@@ -36,6 +34,15 @@ public struct SchemaModel: Equatable, Sendable {
             reason:
                 "table \(name) is recorded into, and its rows lie in the spool under that name; it is renamed, and no other table takes its place"
         )
+    }
+
+    /// The tables that events are recorded into.
+    ///
+    /// - Throws: if one of them lacks what every recorded row needs.
+    public func recorded() throws(SchemaError) -> [TableSchema] {
+        var schemas: [TableSchema] = []
+        for table in tables where table.derived == nil { schemas.append(try table.schema()) }
+        return schemas
     }
 
     public subscript(table: String) -> TableDefinition? { tables.first { $0.name == table } }

@@ -158,6 +158,16 @@ public struct TableSchema: Equatable, Sendable {
         self.retired = retired
     }
 
+    /// The column that a name means, be it the one of today or one that it had before; nil if there is none, or it was dropped.
+    public func column(named name: String) -> Int? {
+        if let index = columns.firstIndex(where: { $0.name == name }) { return index }
+        guard case .renamed(let now)? = retired[name] else { return nil }
+        return columns.firstIndex { $0.name == now }
+    }
+
+    /// Names that a column had before.
+    public func olderNames(of column: String) -> [String] { retired.filter { $0.value == .renamed(column) }.keys.sorted() }
+
     /// All columns of a block, `spool_writer` and `spool_seq` last.
     public var wireColumns: [WireColumn] {
         columns.map { WireColumn(name: $0.name, type: $0.wireText) } + [

@@ -20,10 +20,13 @@ public enum SchemaDirectory {
         return files
     }
 
-    /// Reads all tables.
-    public static func tables(_ path: String) throws -> [TableSchema] {
-        try SchemaText.tables(from: files(path).map { ("\(path)/\($0.name)", $0.text) })
+    /// Reads everything that the files define.
+    public static func model(_ path: String) throws -> SchemaModel {
+        try SchemaModel(files(path).map { ("\(path)/\($0.name)", $0.text) })
     }
+
+    /// Reads all tables that events are recorded into.
+    public static func tables(_ path: String) throws -> [TableSchema] { try model(path).recorded() }
 
     private static func isSchemaName(_ name: String) -> Bool {
         let bytes = Array(name.utf8)

@@ -14,7 +14,7 @@ public struct RowGather {
         case sharedBytes
     }
 
-    private let rows: RingRows
+    let rows: RingRows
     private let names: NameTable
     /// Bytes that the batch's texts and arrays take; they cannot exceed those that the rows have.
     private var tailBytes = 0
@@ -33,7 +33,9 @@ public struct RowGather {
         let lanes = builder.lanes.baseAddress.unsafelyUnwrapped
         for index in 0..<plan.columns.count {
             let column = plan.columns[index]
-            if lanes[index].kind == .name, column.isDeclared {
+            if _slowPath(column.isWidened), let widening = plan.widenings[index] {
+                guard gather.takeWidened(column, widening, into: lanes + index) else { throw .column(index) }
+            } else if lanes[index].kind == .name, column.isDeclared {
                 guard gather.takeIntoDictionary(&plan.columns[index], lanes + index) else { throw .column(index) }
             } else if !column.isDeclared {
                 for _ in 0..<rows.count { lanes[index].appendDefault() }
@@ -71,7 +73,7 @@ public struct RowGather {
     // MARK: One column
 
     /// - Returns: false if a value is not what its type allows.
-    private mutating func take(_ column: ColumnPlan, into lane: UnsafeMutablePointer<ColumnLane>) -> Bool {
+    mutating func take(_ column: ColumnPlan, into lane: UnsafeMutablePointer<ColumnLane>) -> Bool {
         switch column.storage {
         case .array: return lane.pointee.width > 0 ? takeArrays(column, lane) : takeTextArrays(column, lane)
         case .fixed, .string, .name: break

@@ -21,6 +21,8 @@ enum ValueRule {
 struct ColumnPlan {
     /// False for a column that the producer leaves out: it gets its default.
     let isDeclared: Bool
+    /// Whether it is declared with an older type than the schema's: see ``RowPlan/widenings``.
+    let isWidened: Bool
     let storage: DeclaredColumn.Storage
     let offset: Int
     /// Where the null byte is; -1 if there is none.
@@ -43,55 +45,53 @@ public final class RowPlan {
     private let nameColumns: Int
     private var memberTables: [UnsafeMutablePointer<Bool>] = []
 
+    /// Declared columns whose values are not recorded any more, since the schema has dropped them.
+    public let ignored: [String]
+    /// What the producer declares as it once was, for people: it is recorded as it is now.
+    public let older: [String]
+    /// By column of the schema; nil where the declared type is the schema's.
+    let widenings: [Widening?]
+
     /// Why a declaration does not fit: the ring is held.
     public struct Mismatch: Error, Equatable, CustomStringConvertible {
+        /// What to do about it.
+        enum Advice: String {
+            /// It has something that the schema does not have yet, or nobody's has.
+            case newer =
+                "if the producer is newer than the writer's schemas, run spool-loader migrate apply and restart the writer with the new ones; else regenerate the producer with spool-writer codegen"
+            case regenerate = "regenerate the producer with spool-writer codegen"
+            /// No generated code says so.
+            case mend = "mend its declaration (docs/ring.md), or make it with spool-writer codegen"
+        }
+
         public let description: String
         /// What the producer says of itself may be long, and may pretend to be other lines of the log.
-        init(_ description: String) { self.description = printable(description) }
+        init(_ description: String, _ advice: Advice) { self.description = "\(printable(description)): \(advice.rawValue)" }
     }
 
     public init(_ declared: DeclaredTable, schema: TableSchema) throws(Mismatch) {
         self.schema = schema
         rowBytes = declared.rowBytes
-        var byName: [String: DeclaredColumn] = [:]
-        for column in declared.columns {
-            guard byName.updateValue(column, forKey: column.name) == nil else {
-                throw Mismatch("column \(column.name) is declared twice")
-            }
-        }
-        var declarations: [DeclaredColumn?] = []
-        for column in schema.columns {
-            let found = byName.removeValue(forKey: column.name)
-            if let found {
-                try Self.check(found, against: column, rowBytes: declared.rowBytes)
-            } else if column.isRequired {
-                throw Mismatch("column \(column.name) is not declared; it has no default")
-            }
-            declarations.append(found)
-        }
-        if let unknown = byName.keys.min() { throw Mismatch("the schema has no column \(unknown)") }
-        guard let time = declarations[schema.eventTimeColumn]?.offset else {
-            throw Mismatch("the event time \(schema.columns[schema.eventTimeColumn].name) is not declared")
+        let fit = try DeclarationFit(declared, schema: schema)
+        guard let time = fit.matches[schema.eventTimeColumn]?.column.offset else {
+            throw Mismatch("the event time \(schema.columns[schema.eventTimeColumn].name) is not declared", .regenerate)
         }
         eventTimeOffset = time
+        (ignored, older) = (fit.ignored, fit.older)
+        widenings = fit.matches.map { $0?.widening }
         // Only now that nothing can fail any more: an object that is not finished frees nothing.
         var plans: [ColumnPlan] = []
-        for (column, found) in zip(schema.columns, declarations) {
-            if let found {
-                plans.append(
-                    ColumnPlan(
-                        isDeclared: true, storage: found.storage, offset: found.offset, nullOffset: found.nullOffset ?? -1,
-                        rule: Self.rule(column.type, &memberTables), indices: RawBuffer(capacity: 0)))
-            } else {
-                plans.append(
-                    ColumnPlan(isDeclared: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any, indices: RawBuffer(capacity: 0)))
-            }
+        for match in fit.matches { plans.append(ColumnPlan(match, &memberTables)) }
+        blockBytes = zip(schema.columns, zip(plans, widenings)).reduce(Self.ownColumnBytes) { sum, pair in
+            sum + Self.blockBytes(of: pair.0, pair.1.0, pair.1.1)
         }
-        blockBytes = zip(schema.columns, plans).reduce(Self.ownColumnBytes) { sum, pair in sum + Self.blockBytes(of: pair.0, pair.1) }
         nameColumns = plans.count { $0.isDeclared && $0.storage == .name }
         columns = .allocate(capacity: plans.count)
         _ = columns.initialize(from: plans)
     }
+
+    /// The type by whose rules a column's values are refused: the declared one, or the schema's if none is.
+    public func ruledBy(column: Int) -> ColumnType { widenings[column]?.declared ?? schema.columns[column].type }
 
     /// How many rows take at most this many bytes in the block, beside their texts and arrays; at least one. An interned name is four
     /// bytes in the ring and may be 257 there, and a default is none at all.
@@ -100,8 +100,9 @@ public final class RowPlan {
     /// `spool_writer`, with its length, and `spool_seq`.
     private static let ownColumnBytes = 1 + FormatLimits.writerIDBytes + 8
 
-    private static func blockBytes(of column: Column, _ plan: ColumnPlan) -> Int {
+    private static func blockBytes(of column: Column, _ plan: ColumnPlan, _ widening: Widening?) -> Int {
         let mark = column.type.shape == .plain ? 0 : 8
+        if let text = widening?.longestText { return mark + 3 + text }
         if plan.isDeclared { return mark + (plan.storage == .fixed ? column.type.width ?? 0 : plan.storage == .name ? 0 : 3) }
         return mark + (column.type.width ?? 3 + (column.defaultText?.utf8.count ?? 0))
     }
@@ -111,42 +112,21 @@ public final class RowPlan {
         columns.deallocate()
         for table in memberTables { table.deallocate() }
     }
+}
 
-    private static func check(_ found: DeclaredColumn, against column: Column, rowBytes: Int) throws(Mismatch) {
-        // Longer than any way to write the schema's type: to read it would only cost time.
-        guard found.type.utf8.count <= 2 * column.type.wireText.utf8.count + 64 else {
-            throw Mismatch(
-                "column \(found.name) is declared as \(printable(found.type, limit: 40)), the schema has \(column.type.wireText)")
+extension ColumnPlan {
+    /// - Parameter match: nil for a column that is left out.
+    fileprivate init(_ match: DeclarationFit.Match?, _ tables: inout [UnsafeMutablePointer<Bool>]) {
+        guard let match else {
+            self.init(
+                isDeclared: false, isWidened: false, storage: .fixed, offset: 0, nullOffset: -1, rule: .any, indices: RawBuffer(capacity: 0)
+            )
+            return
         }
-        let type: ColumnType
-        do {
-            type = try ColumnType(found.type)
-        } catch {
-            throw Mismatch("column \(found.name): \(error.reason)")
-        }
-        guard type == column.type else {
-            throw Mismatch("column \(found.name) is declared as \(found.type), the schema has \(column.type.wireText)")
-        }
-        let isText = type.scalar == .string
-        let fits: Bool =
-            switch found.storage {
-            case .fixed: type.shape != .array && !isText
-            case .string, .name: type.shape != .array && isText
-            case .array: type.shape == .array
-            }
-        guard fits else { throw Mismatch("column \(found.name): storage \(found.storage) does not hold \(found.type)") }
-        guard (found.nullOffset != nil) == (type.shape == .nullable) else {
-            throw Mismatch("column \(found.name): a null byte belongs to Nullable columns, and to them only")
-        }
-        let bytes =
-            switch found.storage {
-            case .fixed: type.width ?? 0
-            case .string, .array: 8
-            case .name: 4
-            }
-        guard found.offset + bytes <= rowBytes, (found.nullOffset ?? 0) < rowBytes else {
-            throw Mismatch("column \(found.name) lies outside of the row's \(rowBytes) bytes")
-        }
+        self.init(
+            isDeclared: true, isWidened: match.widening != nil, storage: match.column.storage, offset: match.column.offset,
+            nullOffset: match.column.nullOffset ?? -1, rule: Self.rule(match.widening?.ruledBy ?? match.type, &tables),
+            indices: RawBuffer(capacity: 0))
     }
 
     private static func rule(_ type: ColumnType, _ tables: inout [UnsafeMutablePointer<Bool>]) -> ValueRule {

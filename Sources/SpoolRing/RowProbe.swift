@@ -23,11 +23,11 @@ public struct RowProbe {
         return id < UInt32(names.count) ? Int(id) : nil
     }
 
-    /// The value's text; empty if the row does not give it, or it does not lie in the row.
-    public func text(_ row: Int, column: Int) -> UnsafeRawBufferPointer {
+    /// The value's text; empty if the row does not give it, it is null, or it does not lie in the row.
+    public func text(_ row: Int, column index: Int) -> UnsafeRawBufferPointer {
         let empty = UnsafeRawBufferPointer(start: nil, count: 0)
-        let column = plan.columns[column]
-        guard column.isDeclared else { return empty }
+        let column = plan.columns[index]
+        guard column.isDeclared, !isNull(row, column) else { return empty }
         switch column.storage {
         case .name:
             let id = rows.row(row).loadUnaligned(fromByteOffset: column.offset, as: UInt32.self)
@@ -36,20 +36,27 @@ public struct RowProbe {
         case .string:
             let slot = rows.row(row).loadUnaligned(fromByteOffset: column.offset, as: UInt64.self)
             return bytes(row, at: Int(slot & 0xFFFF_FFFF), count: Int(slot >> 32)) ?? empty
-        case .fixed, .array: return empty
+        case .fixed: return plan.widenings[index]?.text(at: rows.row(row) + column.offset) ?? empty
+        case .array: return empty
         }
     }
 
-    /// A value of at most eight bytes as a number, and whether it is null, in one word: enough to see that it changed.
+    /// A value of fixed width, as ``valueBits(_:width:)`` sees it, and whether it is null, in one word: enough to see that it changed.
+    ///
+    /// - Parameter width: of the schema's type.
     @inline(__always)
-    public func bits(_ row: Int, column: Int, width: Int) -> UInt64 {
-        let column = plan.columns[column]
+    public func bits(_ row: Int, column index: Int, width: Int) -> UInt64 {
+        let column = plan.columns[index]
         guard column.isDeclared, column.storage == .fixed else { return 0 }
-        let place = rows.row(row)
-        if column.nullOffset >= 0, place.load(fromByteOffset: column.nullOffset, as: UInt8.self) != 0 { return .max }
-        return width == 8
-            ? place.loadUnaligned(fromByteOffset: column.offset, as: UInt64.self)
-            : UInt64(place.load(fromByteOffset: column.offset, as: UInt8.self))
+        if isNull(row, column) { return .max }
+        let place = rows.row(row) + column.offset
+        if _slowPath(column.isWidened) { return plan.widenings[index]?.bits(at: place) ?? 0 }
+        return valueBits(place, width: width)
+    }
+
+    @inline(__always)
+    private func isNull(_ row: Int, _ column: ColumnPlan) -> Bool {
+        column.nullOffset >= 0 && rows.row(row).load(fromByteOffset: column.nullOffset, as: UInt8.self) != 0
     }
 
     private func inlineText(_ row: Int, _ id: UInt32) -> UnsafeRawBufferPointer? {

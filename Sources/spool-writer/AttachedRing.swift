@@ -108,6 +108,17 @@ final class AttachedRing {
         publishedRefused = refused.rows
         try file.setTableStates(file.tables.map { _ in SPOOL_TABLE_TAKEN })
         try file.setState(SPOOL_RING_ATTACHED)
+        for binding in bindings { tellDifferences(binding, log) }
+    }
+
+    /// Says what of a declaration is older than the schemas.
+    private func tellDifferences(_ binding: Binding, _ log: Logger) {
+        let table = binding.table.schema.table
+        for column in binding.plan.ignored { recorder.noteIgnored(column, of: table, from: "ring \(file.path)") }
+        guard !binding.plan.older.isEmpty else { return }
+        log.notice(
+            "its producer declares \(table) as it once was, and is recorded as it is now: \(binding.plan.older.joined(separator: "; "))",
+            metadata: ["ring": "\(file.path)"])
     }
 
     /// Finds a table for each declaration, or tells the producer which has none.
@@ -291,11 +302,16 @@ final class AttachedRing {
             }
         }
         var top: UInt64 = 0
-        for column in market.columns.top { top = MarketTable.mix(top, probe.bits(row, column: column, width: 8)) }
-        let isTrade = market.columns.event.map {
-            UInt8(truncatingIfNeeded: probe.bits(row, column: $0.column, width: 1)) == $0.trade
+        for column in market.columns.top {
+            top = MarketTable.mix(top, probe.bits(row, column: column.index, width: column.width))
         }
-        return MarketTable.Key(symbol: symbol, isTrade: isTrade ?? false, top: top, time: time)
+        let isTrade =
+            switch market.columns.event {
+            case nil: false
+            case .number(let column, let width, let trade): probe.bits(row, column: column, width: width) == trade
+            case .text(let column): MarketTable.isTrade(probe.text(row, column: column))
+            }
+        return MarketTable.Key(symbol: symbol, isTrade: isTrade, top: top, time: time)
     }
 
     /// - Returns: 1, or 0 if it was counted before.

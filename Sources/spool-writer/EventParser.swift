@@ -6,6 +6,9 @@ struct EventParser {
     private let usual = UsualValues()
     private var fields = FieldParser()
     private var keyScratch = RawBuffer(capacity: 256)
+    /// Whether the last line gave a field that was dropped, and which did: by ``FieldTable/dropped``.
+    private(set) var hasDropped = false
+    private(set) var droppedFields: [Int] = []
 
     func free() {
         usual.free()
@@ -70,7 +73,7 @@ struct EventParser {
             scanner.advance(to: place.bytes)
             switch place.stage {
             case .end: return
-            case .repeated: throw Refusal("given twice", field: builder.schema.columns[place.column].name)
+            case .repeated: throw repeated(builder.schema.columns[place.column].name, builder.schema)
             case .key:
                 place = try takeKey(&scanner, names, after: place.column, &sawTable, builder.schema)
                 if place.stage == .value, !(lanes + place.column).pointee.give(inRow: row) { place.stage = .repeated }
@@ -106,11 +109,42 @@ struct EventParser {
         if let column = names.find(key.bytes, key.count, after: previous) {
             return LinePlace(bytes: scanner.position, column: column, stage: .value)
         }
-        guard key.count == 5, memcmp(key.bytes, "table", 5) == 0 else { throw unknown(key, schema) }
+        guard key.count == 5, memcmp(key.bytes, "table", 5) == 0 else {
+            return try takeOlder(key, &scanner, names, after: previous, schema)
+        }
         guard !sawTable else { throw Refusal("given twice", field: "table") }
         sawTable = true
         try scanner.skipValue()
         return LinePlace(bytes: scanner.position, column: previous, stage: .comma)
+    }
+
+    /// Takes a key that is no column's today, as producers send it that do not know yet.
+    ///
+    /// - Returns: the value of the column that was renamed, or the comma behind the value of one that was dropped.
+    @inline(never)
+    private mutating func takeOlder(
+        _ key: JSONScanner.RawString, _ scanner: inout JSONScanner, _ names: FieldTable, after previous: Int, _ schema: TableSchema
+    ) throws(Refusal) -> LinePlace {
+        switch names.older(key.bytes, key.count) {
+        case nil: throw unknown(key, schema)
+        case .column(let column): return LinePlace(bytes: scanner.position, column: column, stage: .value)
+        case .dropped(let index):
+            try scanner.skipValue()
+            droppedFields.append(index)
+            hasDropped = true
+            return LinePlace(bytes: scanner.position, column: previous, stage: .comma)
+        }
+    }
+
+    /// Forgets which dropped fields the last line gave.
+    mutating func forgetDropped() {
+        hasDropped = false
+        droppedFields.removeAll(keepingCapacity: true)
+    }
+
+    private func repeated(_ column: String, _ schema: TableSchema) -> Refusal {
+        let older = schema.olderNames(of: column)
+        return Refusal("given twice\(older.isEmpty ? "" : "; \(older.joined(separator: ", ")) is an older name of it")", field: column)
     }
 
     /// Takes any value of a field.

@@ -57,10 +57,29 @@ final class FieldTable {
     private let slots: UnsafeMutableBufferPointer<Int>
     /// The table's name with the quote that ends it in an event.
     private let quotedName: UnsafeMutableBufferPointer<UInt8>
+    /// Names of columns that the table had once. Few, and looked at only for a name that is no column's.
+    private let olderNames: [(name: [UInt8], meaning: OlderName)]
+    /// Columns that were dropped; ``OlderName/dropped(_:)`` counts them.
+    let dropped: [String]
 
-    init(table: String, _ columns: [Column]) {
-        quotedName = .allocate(capacity: table.utf8.count + 1)
-        _ = quotedName.initialize(from: Array(table.utf8) + [0x22])
+    /// What an event means by the name of a column that is not there any more.
+    enum OlderName: Equatable {
+        /// The column with this index, which was renamed.
+        case column(Int)
+        /// Nothing: it was dropped.
+        case dropped(Int)
+    }
+
+    init(_ schema: TableSchema) {
+        let columns = schema.columns
+        quotedName = .allocate(capacity: schema.table.utf8.count + 1)
+        _ = quotedName.initialize(from: Array(schema.table.utf8) + [0x22])
+        let dropped = schema.retired.filter { $0.value == .dropped }.keys.sorted()
+        self.dropped = dropped
+        olderNames = schema.retired.keys.sorted().compactMap { name in
+            let meaning = schema.column(named: name).map(OlderName.column) ?? dropped.firstIndex(of: name).map(OlderName.dropped)
+            return meaning.map { (Array(name.utf8), $0) }
+        }
         columnCount = columns.count
         plans = .allocate(capacity: columns.count + 1)
         plans.initialize(to: ColumnPlan())
@@ -153,6 +172,12 @@ final class FieldTable {
             slot = (slot + 1) & (slots.count - 1)
         }
         return nil
+    }
+
+    /// What a name means that ``find(_:_:after:)`` does not know; nil if the table never had such a column.
+    func older(_ name: UnsafePointer<UInt8>, _ count: Int) -> OlderName? {
+        let name = UnsafeBufferPointer(start: name, count: count)
+        return olderNames.first { $0.name.elementsEqual(name) }?.meaning
     }
 
     private func name(of column: Int) -> UnsafePointer<UInt8> { UnsafePointer(keys + keyStarts[column] + 1) }

@@ -56,12 +56,26 @@ final class Guardian: Losses {
             log.warning(
                 "the schemas have no table \(LossLedger.table): rows that are not recorded under pressure are named in this log only")
         }
+        if let lossTable { checkLossTable(lossTable) }
         usage = try? DiskUsage(path: recorder.spool.path)
         if let usage {
             commits.reserve = DiskReserve(spool: recorder.spool, wanted: configuration.bytes("writer.reserve"), total: usage.total)
         }
         commits.losses = self
         takeUpLosses()
+    }
+
+    /// A table for losses that does not take them is better known now than when the first one is noticed.
+    private func checkLossTable(_ table: TableRecorder) {
+        for line in LossLedger.samples(now: Clock.now()) {
+            guard let refusal = recorder.refusal(of: line, into: table) else { continue }
+            log.error(
+                """
+                losses cannot be recorded in \(LossLedger.table) as the schemas define it: \(refusal.field.map { "\($0): " } ?? "")\(refusal.reason). \
+                They are named in this log only; add what is missing to the table, or run with the schemas that this version comes with
+                """)
+            return
+        }
     }
 
     // MARK: Time
@@ -190,10 +204,12 @@ final class Guardian: Losses {
         var counts = LossCount()
         let monotonic = Clock.monotonic()
         for chunk in chunks {
+            // Cut by this process, so of today's columns; what lies in segments has its own.
             let block = try? chunk.data.withUnsafeBytes { raw in
                 try NativeBlock(LZ4Frame.decompress(raw, contentBytes: chunk.header.blockBytes), columns: table.schema.wireColumns)
             }
-            counts.add(block, chunk.header, eventTimeColumn: table.schema.eventTimeColumn)
+            counts.add(
+                block, chunk.header, eventTimeColumn: table.schema.eventTimeColumn, symbolNames: market.columns.symbolNames)
             for loss in chunk.header.losses { market.note(loss, monotonic: monotonic) }
         }
         for (symbol, loss) in counts.losses { market.note(.queueFull, symbol: symbol, loss, monotonic: monotonic) }

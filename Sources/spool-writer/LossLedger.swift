@@ -112,6 +112,14 @@ final class LossLedger {
         return Array(ordered[..<limit]) + rest.values
     }
 
+    /// Lines with every field that a line of ours may give.
+    static func samples(now: Int64) -> [String] {
+        let loss = ChunkLoss(symbol: "", reason: LossReason.shed.text, count: 1, from: now, to: now)
+        let severities = ["info", "warning", "error", "critical"]
+        return [line("spool-writer", now, Entry(table: table, loss: loss, sequences: 1..<2))]
+            + severities.map { line("spool-writer", now, Incident(event: "disk_warn", severity: $0, reason: "disk", detail: "")) }
+    }
+
     private static func line(_ component: String, _ now: Int64, _ entry: Entry) -> String {
         let loss = entry.loss
         var text = "{\"table\":\"\(table)\",\"ts\":\(now),\"component\":\(RowText.quoted(component)),\"event\":\"rows_dropped\""

@@ -50,24 +50,40 @@ struct SymbolLoss {
 
 /// What is recorded of one market table and what is not, symbol by symbol.
 final class MarketTable {
-    /// The columns that the decision looks at, where the table has them.
+    /// The columns that the decision looks at, where the table has them, under whatever name and type they have by now.
     struct Columns {
+        /// Where a row says that it is a trade.
+        enum Event {
+            /// An enum, and the ``valueBits(_:width:)`` of its member `trade`.
+            case number(column: Int, width: Int, trade: UInt64)
+            case text(column: Int)
+        }
+
         let symbol: Int?
-        /// The column that says `trade`, and the value that it then has.
-        let event: (column: Int, trade: UInt8)?
+        /// Names that the symbol's column has or had: a segment has the one of its time.
+        let symbolNames: [String]
+        let event: Event?
         /// Prices and sizes of the best bid and ask.
-        let top: [Int]
+        let top: [(index: Int, width: Int)]
 
         init(_ schema: TableSchema) {
-            func column(_ name: String) -> Int? { schema.columns.firstIndex { $0.name == name } }
-            symbol = column("symbol").flatMap { schema.columns[$0].type == ColumnType(.string) ? $0 : nil }
-            event = column("event").flatMap { index in
-                guard schema.columns[index].type.width == 1, schema.columns[index].type.shape == .plain else { return nil }
-                return schema.columns[index].type.enumCases.first { $0.name == "trade" }.map {
-                    (index, UInt8(truncatingIfNeeded: $0.value))
-                }
+            symbol = schema.column(named: "symbol").flatMap {
+                schema.columns[$0].type.scalar == .string && schema.columns[$0].type.shape != .array ? $0 : nil
             }
-            top = ["bid_px1", "bid_sz1", "ask_px1", "ask_sz1"].compactMap(column).filter { schema.columns[$0].type.width == 8 }
+            let now = schema.column(named: "symbol").map { schema.columns[$0].name } ?? "symbol"
+            symbolNames = [now] + schema.olderNames(of: now)
+            event = schema.column(named: "event").flatMap { Self.event($0, schema.columns[$0].type) }
+            top = ["bid_px1", "bid_sz1", "ask_px1", "ask_sz1"].compactMap { schema.column(named: $0) }.compactMap { index in
+                let width = schema.columns[index].type.width ?? 0
+                return schema.columns[index].type.shape != .array && [8, 16].contains(width) ? (index, width) : nil
+            }
+        }
+
+        private static func event(_ column: Int, _ type: ColumnType) -> Event? {
+            guard type.shape != .array else { return nil }
+            if type.scalar == .string { return .text(column: column) }
+            guard let width = type.width, let trade = type.enumCases.first(where: { $0.name == "trade" }) else { return nil }
+            return .number(column: column, width: width, trade: UInt64(UInt16(bitPattern: trade.value)) & (width == 1 ? 0xFF : 0xFFFF))
         }
     }
 
@@ -208,10 +224,17 @@ final class MarketTable {
         var symbol = 0
         if let column = columns.symbol { symbol = self.symbol(builder.unfinishedText(column)) }
         var top: UInt64 = 0
-        for column in columns.top { top = Self.mix(top, builder.unfinishedBits(column)) }
-        let isTrade = columns.event.map { UInt8(truncatingIfNeeded: builder.unfinishedBits($0.column)) == $0.trade } ?? false
+        for column in columns.top { top = Self.mix(top, builder.unfinishedBits(column.index)) }
+        let isTrade =
+            switch columns.event {
+            case nil: false
+            case .number(let column, _, let trade): builder.unfinishedBits(column) == trade
+            case .text(let column): Self.isTrade(builder.unfinishedText(column))
+            }
         return Key(symbol: symbol, isTrade: isTrade, top: top, time: builder.unfinishedEventTime)
     }
+
+    static func isTrade(_ text: UnsafeRawBufferPointer) -> Bool { text.elementsEqual("trade".utf8) }
 
     @inline(__always)
     static func mix(_ hash: UInt64, _ word: UInt64) -> UInt64 {

@@ -25,6 +25,7 @@ final class Recorder {
     private var parser = EventParser()
     private var lastTable = 0
     private var isOwnRow = false
+    private var ignored: IgnoredValues
     private var namedSources: [String: Source] = [:]
 
     /// Opens the spool, recovers every table and is ready for events.
@@ -32,18 +33,22 @@ final class Recorder {
     /// - Parameter givesUp: whether market rows may be given up under pressure. An import has nobody that it could be late for.
     init(configuration: Configuration, log: Logger, givesUp: Bool = true) throws {
         self.log = log
+        ignored = IgnoredValues(log: log)
         commits = GroupCommit(configuration: configuration, log: log)
-        let schemas = try SchemaDirectory.tables(configuration.required("schemas"))
+        let model = try SchemaDirectory.model(configuration.required("schemas"))
+        let schemas = try model.recorded()
         let id = configuration.text("writer.id")
         if let id, !NameRule.isWriterID(id) {
             throw ConfigFailure(description: "writer.id is \"\(id)\"; expected 1 to \(FormatLimits.writerIDBytes) of A-Z a-z 0-9 . - _")
         }
-        for table in configuration.tableSections.sorted() where !schemas.contains(where: { $0.table == table }) {
-            throw ConfigFailure(description: "[tables.\(table)]: schemas define no such table")
-        }
+        try configuration.checkSections(tables: schemas.map(\.table))
         (spool, lock) = try SpoolDirectory.openForWriting(configuration.required("spool"), configured: id)
         let segmentBytes = Self.segmentBytes(configuration, spool)
         for schema in schemas { try open(schema, configuration, segmentBytes: segmentBytes, givesUp: givesUp) }
+        for table in model.tables {
+            if let why = table.derived { refusedTables[table.name] = "its rows are made from others (\(why)), and nothing is sent to it" }
+        }
+        try endLeftTables(besides: schemas.map(\.table))
         if givesUp { guardian = try Guardian(configuration: configuration, recorder: self, log: log) }
     }
 
@@ -60,20 +65,7 @@ final class Recorder {
     deinit { parser.free() }
 
     private func open(_ schema: TableSchema, _ configuration: Configuration, segmentBytes: Int, givesUp: Bool) throws {
-        let start: RecoveredTable
-        do {
-            start = try Recovery.run(spool: spool, table: schema.table, now: Clock.now())
-        } catch RecoveryFailure.refused(let why) {
-            refusedTables[schema.table] = why
-            log.critical("table is not recorded: \(why)", metadata: ["table": "\(schema.table)"])
-            return
-        } catch RecoveryFailure.io(let failure) {
-            // The disk, not the configuration: the exit status tells them apart.
-            throw failure
-        }
-        for note in start.notes {
-            log.log(level: note.isAlert ? .error : .notice, "recovery: \(note.text)", metadata: ["table": "\(schema.table)"])
-        }
+        guard let start = try recover(schema.table) else { return }
         let segments = SegmentWriter(
             schema: schema, spool: spool, start: start, segmentBytes: segmentBytes,
             segmentAge: configuration.duration("writer.segment_age"))
@@ -89,6 +81,36 @@ final class Recorder {
             writer: spool.writer, segments: segments, market: market)
         tables.append(table)
         commits.add(table)
+    }
+
+    /// Where a table's writing goes on; nil if nobody may write to it.
+    private func recover(_ table: String) throws -> RecoveredTable? {
+        let start: RecoveredTable
+        do {
+            start = try Recovery.run(spool: spool, table: table, now: Clock.now())
+        } catch RecoveryFailure.refused(let why) {
+            refusedTables[table] = why
+            log.critical("table is not recorded: \(why)", metadata: ["table": "\(table)"])
+            return nil
+        } catch RecoveryFailure.io(let failure) {
+            // The disk, not the configuration: the exit status tells them apart.
+            throw failure
+        }
+        for note in start.notes {
+            log.log(level: note.isAlert ? .error : .notice, "recovery: \(note.text)", metadata: ["table": "\(table)"])
+        }
+        return start
+    }
+
+    /// Ends the segments of tables that an earlier writer recorded into and that schemas do not name any more: all their rows are there for the
+    /// loader, and should the table come back, its sequences go on.
+    private func endLeftTables(besides recorded: [String]) throws {
+        for table in try spool.tables() where !recorded.contains(table) {
+            guard try !spool.segments(of: table).isEmpty, try recover(table) != nil else { continue }
+            log.warning(
+                "the spool has rows of a table that is not recorded any more: they stay there for the loader, and nothing is added to them",
+                metadata: ["table": "\(table)"])
+        }
     }
 
     /// The table with this name, if its rows can be recorded.
@@ -137,6 +159,7 @@ final class Recorder {
             if _slowPath(commits.isAuditFull), table.tableClass == .audit, !isOwnRow { throw refusalOfFullQueue(table) }
             do throws(Refusal) {
                 try parser.parse(line, readAhead: readAhead, from: fields, into: table.builder, names: table.names)
+                if _slowPath(parser.hasDropped) { noteDropped(table, source) }
                 if let market = table.market, _slowPath(market.isThinning), table.builder.completeRow() == nil,
                     skips(market, table, source, position, monotonic)
                 {
@@ -145,6 +168,7 @@ final class Recorder {
                 try table.finishRow(from: source, position: position, now: now, monotonic: monotonic)
             } catch {
                 table.builder.undoRow()
+                parser.forgetDropped()
                 var refusal = error
                 refusal.table = table.schema.table
                 throw refusal
@@ -153,6 +177,40 @@ final class Recorder {
         } catch {
             source.refused += 1
             throw error
+        }
+    }
+
+    /// The line that was just parsed gave fields that are not recorded any more.
+    @inline(never)
+    private func noteDropped(_ table: TableRecorder, _ source: Source) {
+        for index in parser.droppedFields {
+            let producer = isOwnRow ? "this writer" : source.name.map { "\($0)" } ?? "a producer that gives no name"
+            noteIgnored(table.names.dropped[index], of: table.schema.table, from: producer)
+        }
+        parser.forgetDropped()
+    }
+
+    /// Says once that values of a column that was dropped still come.
+    func noteIgnored(_ column: String, of table: String, from producer: String) {
+        ignored.note(table: table, column: column, producer: producer)
+    }
+
+    /// Why a line would be refused that nobody has sent yet; nil if it would be taken.
+    func refusal(of line: String, into table: TableRecorder) -> Refusal? {
+        var line = line
+        return line.withUTF8 { utf8 -> Refusal? in
+            defer {
+                table.builder.undoRow()
+                parser.forgetDropped()
+            }
+            do throws(Refusal) {
+                try parser.parse(UnsafeRawBufferPointer(utf8), from: 0, into: table.builder, names: table.names)
+            } catch {
+                return error
+            }
+            return table.builder.completeRow().map {
+                Refusal("missing; the column has no default", table: table.schema.table, field: table.schema.columns[$0].name)
+            }
         }
     }
 
@@ -242,7 +300,10 @@ final class Recorder {
     func table(named name: String) -> Result<TableRecorder, Refusal> {
         if let index = byName[name] { return .success(tables[index]) }
         if let why = refusedTables[name] { return .failure(Refusal("the table cannot be recorded: \(why)", table: name)) }
-        return .failure(Refusal("schemas define no such table", table: name))
+        return .failure(
+            Refusal(
+                "schemas define no such table: if the producer is newer than they are, run spool-loader migrate apply and restart the writer with the new ones",
+                table: name))
     }
 
     /// Forgets a source that can never come back, all of whose rows are durable.

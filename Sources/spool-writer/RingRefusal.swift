@@ -9,7 +9,7 @@ enum RingRefusal {
         case .sharedBytes: return Refusal("its texts and arrays share bytes, or are longer than the row", table: plan.schema.table)
         case .column(let index):
             let column = plan.schema.columns[index]
-            return Refusal(reason(column.type), table: plan.schema.table, field: column.name)
+            return Refusal(reason(plan.ruledBy(column: index)), table: plan.schema.table, field: column.name)
         }
     }
 

@@ -8,7 +8,9 @@ struct LossCount {
     private(set) var losses: [String: SymbolLoss] = [:]
 
     /// Adds the rows of a chunk, whose block may be unreadable: then nobody knows the symbols.
-    mutating func add(_ block: NativeBlock?, _ header: ChunkHeader, eventTimeColumn: Int) {
+    ///
+    /// - Parameter symbolNames: of the column with the symbol, in any version of the table.
+    mutating func add(_ block: NativeBlock?, _ header: ChunkHeader, eventTimeColumn: Int, symbolNames: [String]) {
         guard let block, eventTimeColumn < block.columns.count else {
             var loss = losses["", default: SymbolLoss()]
             loss.count += UInt64(header.rows)
@@ -17,12 +19,13 @@ struct LossCount {
             losses[""] = loss
             return
         }
-        let symbols = block.column("symbol").flatMap { $0.type == ColumnType(.string) ? $0 : nil }
+        let symbols = symbolNames.compactMap(block.column).first { $0.type.scalar == .string && $0.type.shape != .array }
         let times = block.columns[eventTimeColumn]
         // By the bytes first: a String for each row would cost more than all the rest.
         var byBytes: [ArraySlice<UInt8>: SymbolLoss] = [:]
         for row in 0..<block.rows {
-            byBytes[symbols?.string(row) ?? [], default: SymbolLoss()].note(Int64(clamping: times.integer(row)))
+            byBytes[symbols.map { $0.isNull(row) ? [] : $0.string(row) } ?? [], default: SymbolLoss()].note(
+                Int64(clamping: times.integer(row)))
         }
         for (bytes, loss) in byBytes {
             var sum = losses[String(decoding: bytes, as: UTF8.self), default: SymbolLoss()]
@@ -45,18 +48,21 @@ final class SegmentCount: Sendable {
     let table: String
     let name: SegmentName
     private let path: String
+    private let symbolNames: [String]
     private let result = Mutex<Outcome?>(nil)
 
-    private init(table: String, name: SegmentName, path: String) {
+    private init(table: String, name: SegmentName, path: String, symbolNames: [String]) {
         self.table = table
         self.name = name
         self.path = path
+        self.symbolNames = symbolNames
     }
 
     var outcome: Outcome? { result.withLock { $0 } }
 
-    static func begin(table: String, name: SegmentName, path: String) -> SegmentCount {
-        let count = SegmentCount(table: table, name: name, path: path)
+    /// - Parameter symbolNames: of the column with the symbol, in any version of the table.
+    static func begin(table: String, name: SegmentName, path: String, symbolNames: [String]) -> SegmentCount {
+        let count = SegmentCount(table: table, name: name, path: path, symbolNames: symbolNames)
         var thread = pthread_t()
         let argument = Unmanaged.passRetained(count).toOpaque()
         let code = pthread_create(
@@ -91,7 +97,9 @@ final class SegmentCount: Sendable {
         var counts = LossCount()
         var offset = reader.start
         while case .chunk(let chunk) = try reader.item(at: offset, limit: trailer.fileBytes) {
-            counts.add(try? reader.block(of: chunk), chunk.header, eventTimeColumn: reader.header.eventTimeColumn)
+            // Columns and their names are the segment's own: it may be older than the schemas.
+            counts.add(
+                try? reader.block(of: chunk), chunk.header, eventTimeColumn: reader.header.eventTimeColumn, symbolNames: symbolNames)
             offset = chunk.end
         }
         guard case .index = try reader.item(at: offset, limit: trailer.fileBytes) else {

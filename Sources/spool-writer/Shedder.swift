@@ -95,7 +95,9 @@ final class Shedder {
         }
         for table in commits.tables where table.tableClass == .market {
             guard let name = candidate(table) else { continue }
-            count = SegmentCount.begin(table: table.schema.table, name: name, path: path(name, table))
+            count = SegmentCount.begin(
+                table: table.schema.table, name: name, path: path(name, table),
+                symbolNames: MarketTable.Columns(table.schema).symbolNames)
             return .working
         }
         return roll(now: now) ? .working : .nothingLeft

@@ -120,6 +120,7 @@ extension SpoolWriter {
                 }
                 for warning in try configuration.checkConnection() { printToStandardError("spool-writer: \(warning)") }
                 let tables = try SchemaDirectory.tables(configuration.required("schemas"))
+                try configuration.checkSections(tables: tables.map(\.table))
                 for table in tables {
                     print(
                         "table \(table.table): \(table.columns.count) columns, by "

@@ -60,7 +60,7 @@ final class TableRecorder {
         self.market = market
         self.limits = limits
         self.segments = segments
-        names = FieldTable(table: schema.table, schema.columns)
+        names = FieldTable(schema)
         writerID = writer
         builder = try BlockBuilder(schema: schema, writer: writer, parseDefault: defaultBytes)
     }

@@ -24,6 +24,12 @@ struct RowPlanTests {
         DeclaredColumn(name: "side", type: "Enum8('buy' = 1, 'sell' = 2)", storage: .fixed, offset: 32, nullOffset: nil),
     ]
 
+    private static let regenerate = ": regenerate the producer with spool-writer codegen"
+    private static let mend = ": mend its declaration (docs/ring.md), or make it with spool-writer codegen"
+    private static let newer =
+        ": if the producer is newer than the writer's schemas, run spool-loader migrate apply and restart the writer with the new ones; "
+        + "else regenerate the producer with spool-writer codegen"
+
     private func mismatch(rowBytes: Int = 33, _ change: (inout [DeclaredColumn]) -> Void = { _ in }) -> String? {
         var columns = Self.good
         change(&columns)
@@ -58,12 +64,16 @@ struct RowPlanTests {
 
     @Test("columns that are missing, unknown, or there twice")
     func columns() {
-        #expect(mismatch { $0.remove(at: 0) } == "column ts is not declared; it has no default")
-        #expect(mismatch { $0.remove(at: 1) } == "column symbol is not declared; it has no default")
-        #expect(mismatch { $0.append($0[2]) } == "column size is declared twice")
+        #expect(mismatch { $0.remove(at: 0) } == "column ts is not declared; it has no default" + Self.regenerate)
+        #expect(mismatch { $0.remove(at: 1) } == "column symbol is not declared; it has no default" + Self.regenerate)
+        #expect(mismatch { $0.append($0[2]) } == "column size is declared twice" + Self.mend)
         #expect(
             mismatch { $0.append(DeclaredColumn(name: "sise", type: "String", storage: .string, offset: 0, nullOffset: nil)) }
-                == "the schema has no column sise")
+                == "the schema has no column sise" + Self.newer)
+        // Were it named as missing something, nobody would think of a producer that is ahead.
+        #expect(
+            mismatch { $0[1] = DeclaredColumn(name: "ticker", type: "String", storage: .string, offset: 8, nullOffset: nil) }
+                == "the schema has no column ticker" + Self.newer)
     }
 
     @Test("types that differ, or are none")
@@ -71,13 +81,12 @@ struct RowPlanTests {
         #expect(changed(0, type: "DateTime64(6, 'UTC')")?.contains("column ts: DateTime64 with other than 9 digits") == true)
         #expect(
             changed(2, type: "Nullable(Decimal(18, 9))")
-                == "column size is declared as Nullable(Decimal(18, 9)), the schema has Nullable(Decimal(18, 8))")
-        #expect(changed(2, type: "Decimal(18, 8)") == "column size is declared as Decimal(18, 8), the schema has Nullable(Decimal(18, 8))")
+                == "column size is declared as Nullable(Decimal(18, 9)), the schema has Nullable(Decimal(18, 8))" + Self.regenerate)
         #expect(
             changed(4, type: "Enum8('buy' = 2, 'sell' = 1)")
-                == "column side is declared as Enum8('buy' = 2, 'sell' = 1), the schema has Enum8('buy' = 1, 'sell' = 2)")
+                == "column side is declared as Enum8('buy' = 2, 'sell' = 1), the schema has Enum8('buy' = 1, 'sell' = 2)" + Self.regenerate)
         #expect(changed(0, type: "")?.hasPrefix("column ts: ") == true)
-        #expect(changed(0, type: "Int64") == "column ts is declared as Int64, the schema has DateTime64(9, 'UTC')")
+        #expect(changed(0, type: "Int64") == "column ts is declared as Int64, the schema has DateTime64(9, 'UTC')" + Self.regenerate)
     }
 
     @Test("types of any length and depth cost neither the stack nor time, and their complaint is short")
@@ -96,17 +105,17 @@ struct RowPlanTests {
 
     @Test("storages that do not hold the type")
     func storages() {
-        #expect(changed(0, storage: .string) == "column ts: storage string does not hold DateTime64(9, 'UTC')")
-        #expect(changed(0, storage: .name) == "column ts: storage name does not hold DateTime64(9, 'UTC')")
-        #expect(changed(1, storage: .fixed) == "column symbol: storage fixed does not hold LowCardinality(String)")
-        #expect(changed(1, storage: .array) == "column symbol: storage array does not hold LowCardinality(String)")
-        #expect(changed(3, storage: .fixed) == "column levels: storage fixed does not hold Array(Float64)")
-        #expect(changed(3, storage: .string) == "column levels: storage string does not hold Array(Float64)")
+        #expect(changed(0, storage: .string) == "column ts: storage string does not hold DateTime64(9, 'UTC')" + Self.mend)
+        #expect(changed(0, storage: .name) == "column ts: storage name does not hold DateTime64(9, 'UTC')" + Self.mend)
+        #expect(changed(1, storage: .fixed) == "column symbol: storage fixed does not hold LowCardinality(String)" + Self.mend)
+        #expect(changed(1, storage: .array) == "column symbol: storage array does not hold LowCardinality(String)" + Self.mend)
+        #expect(changed(3, storage: .fixed) == "column levels: storage fixed does not hold Array(Float64)" + Self.mend)
+        #expect(changed(3, storage: .string) == "column levels: storage string does not hold Array(Float64)" + Self.mend)
     }
 
     @Test("null bytes where they do not belong")
     func nullBytes() {
-        let complaint = "a null byte belongs to Nullable columns, and to them only"
+        let complaint = "a null byte belongs to Nullable columns, and to them only" + Self.mend
         #expect(changed(2, null: .some(nil)) == "column size: \(complaint)")
         #expect(changed(0, null: .some(20)) == "column ts: \(complaint)")
         #expect(changed(3, null: .some(20)) == "column levels: \(complaint)")
@@ -116,11 +125,13 @@ struct RowPlanTests {
     func offsets() {
         for (index, last) in [(0, 25), (1, 29), (2, 25), (3, 25), (4, 32)] {
             #expect(changed(index, offset: last) == nil)
-            let complaint = "column \(Self.good[index].name) lies outside of the row's 33 bytes"
+            let complaint = "column \(Self.good[index].name) lies outside of the row's 33 bytes" + Self.mend
             for offset in [last + 1, 33, Int(UInt32.max)] { #expect(changed(index, offset: offset) == complaint) }
         }
         #expect(changed(2, null: .some(32)) == nil)
-        for null in [33, Int(UInt32.max) - 1] { #expect(changed(2, null: .some(null)) == "column size lies outside of the row's 33 bytes") }
+        for null in [33, Int(UInt32.max) - 1] {
+            #expect(changed(2, null: .some(null)) == "column size lies outside of the row's 33 bytes" + Self.mend)
+        }
         #expect(mismatch(rowBytes: 1)?.contains("lies outside of the row's 1 bytes") == true)
     }
 }

@@ -24,7 +24,7 @@ import Testing
 
     init() throws {
         schema = try #require(SchemaText.tables(from: [(name: "0001_t.sql", text: Self.ddl)]).first)
-        names = FieldTable(table: schema.table, schema.columns)
+        names = FieldTable(schema)
     }
 
     /// What a parser makes of a line: the block with its row, or why it is refused.

@@ -41,13 +41,13 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def declaration(table: str = "ticks") -> bytes:
+def declaration(table: str = "ticks", declared: list[tuple[str, str, int, int]] = COLUMNS) -> bytes:
     def text(value: str, size: str) -> bytes:
         return struct.pack(size, len(value.encode())) + value.encode()
 
     columns = b"".join(text(name, "<B") + text(kind, "<H") + struct.pack("<BII", storage, offset, 0xFFFFFFFF)
-                       for name, kind, storage, offset in COLUMNS)
-    return text(table, "<B") + struct.pack("<QIH", 0, ROW_BYTES, len(COLUMNS)) + columns
+                       for name, kind, storage, offset in declared)
+    return text(table, "<B") + struct.pack("<QIH", 0, ROW_BYTES, len(declared)) + columns
 
 
 def header(ring_id: int, *, tables: bytes | None = None, **changes: int) -> tuple[bytes, bytes, dict[str, int]]:
