@@ -1,0 +1,1 @@
+ALTER TABLE trades ADD COLUMN IF NOT EXISTS session LowCardinality(String) DEFAULT 'day' AFTER venue;

@@ -1,0 +1,1 @@
+ALTER TABLE trades RENAME COLUMN IF EXISTS venue TO market;
