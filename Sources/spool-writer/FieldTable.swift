@@ -61,6 +61,8 @@ final class FieldTable {
     private let olderNames: [(name: [UInt8], meaning: OlderName)]
     /// Columns that were dropped; ``OlderName/dropped(_:)`` counts them.
     let dropped: [String]
+    /// For each of them the source that gave it last, of which that was said: to look it up by name costs as much as half a line.
+    private var lastSources: [Source?]
 
     /// What an event means by the name of a column that is not there any more.
     enum OlderName: Equatable {
@@ -76,6 +78,7 @@ final class FieldTable {
         _ = quotedName.initialize(from: Array(schema.table.utf8) + [0x22])
         let dropped = schema.retired.filter { $0.value == .dropped }.keys.sorted()
         self.dropped = dropped
+        lastSources = Array(repeating: nil, count: dropped.count)
         olderNames = schema.retired.keys.sorted().compactMap { name in
             let meaning = schema.column(named: name).map(OlderName.column) ?? dropped.firstIndex(of: name).map(OlderName.dropped)
             return meaning.map { (Array(name.utf8), $0) }
@@ -178,6 +181,14 @@ final class FieldTable {
     func older(_ name: UnsafePointer<UInt8>, _ count: Int) -> OlderName? {
         let name = UnsafeBufferPointer(start: name, count: count)
         return olderNames.first { $0.name.elementsEqual(name) }?.meaning
+    }
+
+    /// Notes that a source gives a field that was dropped.
+    ///
+    /// - Returns: false if it was the last one that did.
+    func noteDropped(_ index: Int, from source: Source) -> Bool {
+        defer { lastSources[index] = source }
+        return lastSources[index] !== source
     }
 
     private func name(of column: Int) -> UnsafePointer<UInt8> { UnsafePointer(keys + keyStarts[column] + 1) }

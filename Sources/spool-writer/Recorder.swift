@@ -183,8 +183,8 @@ final class Recorder {
     /// The line that was just parsed gave fields that are not recorded any more.
     @inline(never)
     private func noteDropped(_ table: TableRecorder, _ source: Source) {
-        for index in parser.droppedFields {
-            let producer = isOwnRow ? "this writer" : source.name.map { "\($0)" } ?? "a producer that gives no name"
+        for index in parser.droppedFields where table.names.noteDropped(index, from: source) {
+            let producer = isOwnRow ? "this writer" : source.name ?? "a producer that gives no name"
             noteIgnored(table.names.dropped[index], of: table.schema.table, from: producer)
         }
         parser.forgetDropped()
