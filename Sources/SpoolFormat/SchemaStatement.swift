@@ -92,7 +92,7 @@ public struct SchemaStatement: Equatable, Sendable {
         }
         if tokens.isNext(keyword: "MATERIALIZED") {
             throw tokens.error(
-                "a materialized view runs inside of every insert, and what it writes cannot be proved exact (docs/rollups.md); make the rows by a roll-up"
+                "a materialized view runs inside of every insert, and what it writes cannot be proved exact; make the rows from what is stored"
             )
         }
         let start = tokens.next

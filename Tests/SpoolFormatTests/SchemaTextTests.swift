@@ -173,7 +173,7 @@ import Testing
             ),
             (
                 "CREATE MATERIALIZED VIEW v TO t AS SELECT 1",
-                "0002_x.sql:1: a materialized view runs inside of every insert, and what it writes cannot be proved exact (docs/rollups.md); make the rows by a roll-up"
+                "0002_x.sql:1: a materialized view runs inside of every insert, and what it writes cannot be proved exact; make the rows from what is stored"
             ),
             ("INSERT INTO u SELECT 1", "0002_x.sql:1: no table u yet"),
             (
