@@ -210,7 +210,7 @@ class Pipeline:
         needed = {
             "run": ("--spool", "--checkpoints", "--url"), "ls": ("--spool", "--checkpoints"), "audit": ("--spool", "--checkpoints", "--url"),
             "backfill": ("--spool", "--checkpoints", "--url"), "requeue": ("--spool", "--checkpoints", "--url"),
-            "migrate": ("--schemas", "--url"), "verify": ("--spool",), "prune": ("--spool", "--checkpoints"), "cat": ("--spool",),
+            "migrate": ("--schemas", "--url"), "rollup": ("--url",), "retain": ("--schemas", "--url"), "verify": ("--spool",), "prune": ("--spool", "--checkpoints"), "cat": ("--spool",),
         }[command]
         options = [part for place in needed for part in places[place]]
         return [binary("spool-loader"), command, *arguments, "--config", self.config, *options]

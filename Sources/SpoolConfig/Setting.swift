@@ -172,6 +172,9 @@ public struct Setting: Sendable {
             "loader.timeout", .duration(second...3_600 * second), "60s", "longest time in which no byte of a request or its answer moves"),
         Setting("loader.backoff", .duration(1_000_000...60 * second), "200ms", "first wait after a failure; doubles, with jitter"),
         Setting("loader.keep", .duration(0...3_650 * 86_400 * second), "24h", "how long prune keeps a segment after it was sealed"),
+        Setting(
+            "loader.retention", .text, "auto",
+            "how long a table's rows are kept in ClickHouse, such as 30d, 18mo, 7y; auto: as the schema's TTL says. For [tables.NAME]"),
         Setting("loader.backoff_max", .duration(1_000_000...3_600 * second), "30s", "longest wait after failures"),
     ]
 
@@ -179,5 +182,6 @@ public struct Setting: Sendable {
     public static let perTable: [Setting] = all.filter { perTableKeys.contains($0.key) }
     static let perTableKeys = [
         "writer.chunk_rows", "writer.chunk_age", "writer.chunk_bytes", "writer.class", "writer.sync", "writer.record", "writer.sample",
+        "loader.retention",
     ]
 }

@@ -15,6 +15,19 @@ public struct CivilDate: Equatable, Sendable {
         self.day = day
     }
 
+    /// `2026-11-25`; nil for a text that is no day from 1970 on.
+    public init?(_ text: String) {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard text.utf8.count == 10, parts.map(\.utf8.count) == [4, 2, 2],
+            text.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2D }),
+            let year = Int(parts[0]), let month = Int(parts[1]), let day = Int(parts[2]), year >= 1970, (1...12).contains(month),
+            (1...31).contains(day)
+        else { return nil }
+        let date = CivilDate(year: year, month: month, day: day)
+        guard date.exists else { return nil }
+        self = date
+    }
+
     public init(day daysSinceEpoch: Int) {
         let shifted = daysSinceEpoch + 719_468
         let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097

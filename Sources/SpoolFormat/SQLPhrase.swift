@@ -10,6 +10,9 @@ public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
 
     private init(text: String) { self.text = text }
 
+    /// `toDateTime(column) + toIntervalDay(30)`.
+    public init(ttlOf column: String, function: String, count: Int) { text = "toDateTime(\(column)) + \(function)(\(count))" }
+
     init(_ tokens: SQLTokens, _ range: Range<Int>) {
         var range = range
         while Self.isBracketed(tokens, range) { range = range.lowerBound + 1..<range.upperBound - 1 }

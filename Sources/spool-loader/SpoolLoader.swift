@@ -16,6 +16,7 @@ struct SpoolLoader: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
+            RollUpCommand.self, RetainCommand.self,
             Answers.self,
         ])
 

@@ -22,7 +22,7 @@ import Testing
         }
         #expect(
             summary == [
-                "market_data 16 ts_exchange day 90 day", "orders 16 ts_intent month 7 year", "fills 13 ts_exchange month 7 year",
+                "market_data 16 ts_exchange day 97 day", "orders 16 ts_intent month 7 year", "fills 13 ts_exchange month 7 year",
                 "positions_intraday 11 ts month 3 year", "account_state 8 ts month 3 year", "risk_decisions 11 ts month 7 year",
                 "guardrail_transitions 6 ts month 7 year", "system_events 13 ts month 6 month", "metrics_timeseries 8 ts day 90 day",
             ])

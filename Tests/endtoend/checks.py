@@ -17,7 +17,7 @@ def lines_by_table(*files: Path) -> Counter[str]:
 
 def rows_by_table(pipeline: Pipeline) -> dict[str, int]:
     """How many rows each table holds in ClickHouse; empty tables are left out."""
-    tables = [name for name, in pipeline.clickhouse.rows("SELECT name FROM system.tables WHERE database = 'default' AND NOT startsWith(name, 'coldpath_')")]
+    tables = [name for name, in pipeline.clickhouse.rows("SELECT name FROM system.tables WHERE database = 'default' AND NOT startsWith(name, 'coldpath_') AND engine != 'View'")]
     counts = {table: int(pipeline.clickhouse.query(f"SELECT count() FROM {table}")) for table in tables}
     return {table: count for table, count in counts.items() if count}
 

@@ -286,7 +286,7 @@ def test_what_a_killed_migrator_left_running_is_not_begun_beside_it(databases: D
     assert wait_until(lambda: slow_ones(databases, database) == 1, 20)
     process.kill()
     said = databases.migrate("apply", schemas, database)
-    assert "still works on a statement of an earlier migration" in said
+    assert "still works on a statement of an earlier migrate" in said
     assert databases.server.query(f"SELECT count(), uniqExact(spool_seq) FROM {database}.trades").split() == ["60", "60"]
 
 

@@ -175,7 +175,8 @@ def raw_rows(url: str, table: str, columns: list[str]) -> bytes:
 def test_every_value_is_what_a_new_server_has(make_old: MakeOld, make_pipeline: MakePipeline, tmp_path: Path, day_file: Path, market_file: Path) -> None:
     schemas = tmp_path / "all"
     schemas.mkdir()
-    for file in SCHEMAS.glob("*.sql"):
+    # Those that events are recorded into, as they were made at first.
+    for file in SCHEMAS.glob("000?_*.sql"):
         (schemas / file.name).write_text(file.read_text())
     (schemas / "0010_every_type.sql").write_text((CODEGEN_SCHEMAS / "0001_every_type.sql").read_text())
     every_type = tmp_path / "every_type.jsonl"
@@ -190,7 +191,7 @@ def test_every_value_is_what_a_new_server_has(make_old: MakeOld, make_pipeline: 
     run([binary("spool-loader"), "migrate", "apply", "--schemas", schemas, "--url", new.clickhouse.url])
     new.load_once()
     old.run_loader("audit")
-    tables = [name for name, in new.clickhouse.rows("SELECT name FROM system.tables WHERE database = 'default'")]
+    tables = [name for name, in new.clickhouse.rows("SELECT name FROM system.tables WHERE database = 'default' AND name != 'coldpath_migrations'")]
     assert len(tables) == 10
     for table in tables:
         columns = [name for name, in new.clickhouse.rows(f"SELECT name FROM system.columns WHERE table = '{table}' AND database = 'default'")]

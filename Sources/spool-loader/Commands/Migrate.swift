@@ -31,16 +31,17 @@ extension SpoolLoader {
                 let configuration = try common.configuration(server.flags.merging(["schemas": schemas]) { $1 })
                 let directory = configuration.required("schemas")
                 let files = try MigrationFiles(try SchemaDirectory.files(directory).map { ("\(directory)/\($0.name)", $0.text) })
+                let policy = try RetentionPolicy(model: files.model, configuration: configuration)
                 let log = makeLogger("spool-loader")
-                let server = try MigrationServer(configuration: configuration, log: log)
+                let server = try StatementServer(configuration: configuration, purpose: "migrate", log: log)
                 try checkVersion(server)
                 return Opened(
-                    files: files, configuration: configuration, server: server,
+                    files: files, policy: policy, server: server, log: log,
                     migrator: Migrator(files: files, server: server, cluster: cluster, log: log, say: say))
             }
 
             /// Old servers know too little of what stands in the files.
-            private func checkVersion(_ server: MigrationServer) throws {
+            private func checkVersion(_ server: StatementServer) throws {
                 let answer = String(decoding: try server.ask("SELECT version() FORMAT TSVRaw"), as: UTF8.self)
                 let text = answer.prefix { !$0.isNewline }
                 guard let version = ServerVersion(text), !Dialect(version: version).knowsTokens else { return }
@@ -52,8 +53,9 @@ extension SpoolLoader {
 
         struct Opened {
             let files: MigrationFiles
-            let configuration: Configuration
-            let server: MigrationServer
+            let policy: RetentionPolicy
+            let server: StatementServer
+            let log: Logger
             let migrator: Migrator
         }
 
@@ -72,10 +74,32 @@ extension SpoolLoader {
                     }
                     let count = try opened.migrator.apply()
                     if count == 0 { print("nothing to do: all \(opened.files.statements.count) statements are applied") }
-                    let drift = try opened.migrator.drift(done: try opened.migrator.plan().steps)
+                    try Migrate.applyRetention(opened)
+                    let drift = try opened.migrator.drift(done: try opened.migrator.plan().steps, ttls: opened.policy.ttls)
                     drift.forEach(show)
                     if !drift.isEmpty { throw ExitCode(1) }
                 }
+            }
+        }
+
+        /// Sets the TTLs that the configuration gives.
+        private static func applyRetention(_ opened: Opened) throws {
+            let live = try opened.migrator.live()
+            let retain = Retain(server: opened.server, log: opened.log)
+            for table in opened.files.model.tables {
+                guard let (time, phrase) = opened.policy.ttl(of: table.name), let its = live.definitions[table.name], its.ttl != phrase
+                else { continue }
+                // ClickHouse drops what is expired by itself, and asks nobody whether its bars are made.
+                let expired = try its.partition.map {
+                    StoredPartition.expired(try retain.partitions(of: table.name), rule: $0.rule, keep: time, now: Clock.now())
+                }
+                if let first = expired?.first {
+                    throw CommandFailure(
+                        "table \(table.name): with the retention that the configuration gives, ClickHouse would drop \(expired?.count ?? 0) partitions by itself, "
+                            + "the oldest \(first.text); run `spool-loader retain` first, then this again", code: 1)
+                }
+                try opened.migrator.alter("ALTER TABLE \(quotedIdentifier(table.name)) MODIFY TTL \(phrase)")
+                print("\(table.name): its TTL is \(phrase) now, as the configuration says")
             }
         }
 
@@ -184,7 +208,7 @@ extension SpoolLoader {
                 let plan = try opened.migrator.plan()
                 var last: [StatementID: MigrationLog.Entry] = [:]
                 for entry in try opened.migrator.entries() { last[entry.id] = entry }
-                let drift = try opened.migrator.drift(done: plan.steps.filter { $0.reached == .done })
+                let drift = try opened.migrator.drift(done: plan.steps.filter { $0.reached == .done }, ttls: opened.policy.ttls)
                 return Report(
                     database: opened.server.clickHouse.database,
                     statements: plan.steps.map { step in

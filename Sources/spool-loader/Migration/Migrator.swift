@@ -14,7 +14,7 @@ final class Migrator {
     private static let mostLostAnswers = 5
 
     private let files: MigrationFiles
-    private let server: MigrationServer
+    private let server: StatementServer
     private let cluster: String?
     private let log: Logger
     private let say: (String) -> Void
@@ -22,7 +22,7 @@ final class Migrator {
     private var nextEntry: UInt64 = 1
 
     /// - Parameter say: takes a line for the person who waits.
-    init(files: MigrationFiles, server: MigrationServer, cluster: String?, log: Logger, say: @escaping (String) -> Void) {
+    init(files: MigrationFiles, server: StatementServer, cluster: String?, log: Logger, say: @escaping (String) -> Void) {
         self.files = files
         self.server = server
         self.cluster = cluster

@@ -9,7 +9,7 @@ final class MigratorLock {
     private static let mostLooks = 50
 
     private(set) var sign: MigratorSign
-    private let server: MigrationServer
+    private let server: StatementServer
     private let cluster: String?
     private let log: Logger
     /// The server's clock in milliseconds at that time of the monotonic clock here.
@@ -20,7 +20,7 @@ final class MigratorLock {
     /// Takes it.
     ///
     /// - Throws: `CommandFailure` that says who has it.
-    init(server: MigrationServer, cluster: String?, log: Logger) throws {
+    init(server: StatementServer, cluster: String?, log: Logger) throws {
         self.server = server
         self.cluster = cluster
         self.log = log
@@ -40,7 +40,7 @@ final class MigratorLock {
         server.meanwhile = { [weak self] in self?.renewInPassing() }
     }
 
-    private static func create(_ sign: MigratorSign, _ server: MigrationServer, _ cluster: String?) throws {
+    private static func create(_ sign: MigratorSign, _ server: StatementServer, _ cluster: String?) throws {
         _ = try server.send(
             "CREATE TABLE IF NOT EXISTS \(sign.tableName)\(MigrationLog.onCluster(cluster)) (nothing UInt8) ENGINE = Null COMMENT \(quotedString(sign.comment))",
             parameters: cluster == nil ? [:] : DistributedAnswer.settings)

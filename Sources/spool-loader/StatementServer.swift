@@ -3,8 +3,8 @@ import SpoolConfig
 import SpoolFormat
 import SpoolIO
 
-/// ClickHouse for the migrator: one request after the other, and something that is done beside them now and then.
-final class MigrationServer {
+/// ClickHouse for commands that send statements: one request after the other, and something that is done beside them now and then.
+final class StatementServer {
     enum Sent: Equatable {
         case done([UInt8])
         /// Nobody knows whether it was done. It runs no more.
@@ -23,16 +23,19 @@ final class MigrationServer {
     /// With which every comment of this run's requests begins, and those of all runs in this database.
     private let run: String
     private let database: String
+    private let purpose: String
     private var requests = 0
     private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
     /// Called about ten times a second while an answer is waited for.
     var meanwhile: () -> Void = {}
 
-    init(configuration: Configuration, log: Logger) throws {
+    /// - Parameter purpose: the command, as the comments of its requests name it.
+    init(configuration: Configuration, purpose: String, log: Logger) throws {
         clickHouse = try ClickHouse(configuration: configuration, http: HTTPClient(), log: log)
-        database = "spool-loader migrate \(clickHouse.database) "
+        database = "spool-loader \(purpose) \(clickHouse.database) "
         run = database + String(UInt64.random(in: .min ... .max), radix: 36) + " "
+        self.purpose = purpose
         self.log = log
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
     }
@@ -100,13 +103,13 @@ final class MigrationServer {
         }
     }
 
-    /// Waits for statements of migrators that were killed: ClickHouse goes on with what it was sent, and the same statement beside it could do its work
+    /// Waits for statements of runs of this command that were killed: ClickHouse goes on with what it was sent, and the same statement beside it could do its work
     /// twice.
     func waitForEarlierRuns() throws(CommandFailure) {
         try waitForEnd(
             of:
                 "startsWith(Settings['log_comment'], \(quotedString(database))) AND NOT startsWith(Settings['log_comment'], \(quotedString(run)))",
-            saying: "ClickHouse still works on a statement of an earlier migration; waiting for its end")
+            saying: "ClickHouse still works on a statement of an earlier \(purpose); waiting for its end")
     }
 
     /// Waits until the server works on no query of the kind.

@@ -1,0 +1,85 @@
+import ArgumentParser
+import SpoolConfig
+import SpoolFormat
+import SpoolIO
+
+extension SpoolLoader {
+    struct RetainCommand: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "retain",
+            abstract: "Drop partitions whose rows are all older than their table is kept; of market_data after its bars are proved.",
+            discussion: """
+                How long a table is kept says its TTL in schemas/, or `retention` of its section [tables.NAME]. Look at --dry-run first. Exit status 1 if \
+                something expired could not be dropped.
+                """)
+        @OptionGroup var common: CommonOptions
+        @OptionGroup var server: ServerOptions
+        @Option(help: ArgumentHelp("Directory of the table definitions.", valueName: "dir"))
+        var schemas: String?
+        @Option(help: ArgumentHelp("This table only; may be given several times.", valueName: "name"))
+        var table: [String] = []
+        @Flag(help: "Only say what would be dropped.")
+        var dryRun = false
+        @Flag(help: "Print JSON.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let configuration = try common.configuration(server.flags.merging(["schemas": schemas]) { $1 })
+                let model = try SchemaModel(try SchemaDirectory.files(configuration.required("schemas")))
+                let policy = try RetentionPolicy(model: model, configuration: configuration)
+                for name in table where model[name] == nil {
+                    throw CommandFailure(
+                        "the schemas have no table \(name); they have \(model.tables.map(\.name).joined(separator: ", "))", code: 64)
+                }
+                let log = makeLogger("spool-loader")
+                let server = try StatementServer(configuration: configuration, purpose: "retain", log: log)
+                let results = try work(model, policy, server, Retain(server: server, log: log))
+                if json { try printJSON(results) } else { show(results) }
+                if results.contains(where: { $0.kept != nil }) { throw ExitCode(1) }
+            }
+        }
+
+        private func work(_ model: SchemaModel, _ policy: RetentionPolicy, _ server: StatementServer, _ retain: Retain) throws -> [Retain
+            .Dropped]
+        {
+            let live = LiveTables(tables: try server.ask(LiveTables.tablesQuery))
+            let names = model.tables.map(\.name).filter { table.isEmpty || table.contains($0) }
+            if !dryRun, names.contains(RollUp.source) { try retain.finishEarlierRun() }
+            let now = Clock.now()
+            var results: [Retain.Dropped] = []
+            for name in names {
+                // By what the table is, not by what it should be.
+                guard let keep = policy.keep(of: name), let rule = live.definitions[name]?.partition?.rule else { continue }
+                let expired = StoredPartition.expired(try retain.partitions(of: name), rule: rule, keep: keep, now: now)
+                if dryRun {
+                    results += expired.map { Retain.Dropped(table: name, partition: $0.text, rows: $0.rows, bytes: $0.bytes) }
+                } else {
+                    results +=
+                        RetentionPolicy.rolledUp.contains(name) && rule == .day
+                        ? try retain.dropRolledUp(expired) : try retain.drop(expired)
+                }
+            }
+            return results
+        }
+
+        private func show(_ results: [Retain.Dropped]) {
+            for result in results {
+                let text = "\(result.table) \(result.partition): \(result.rows) rows, \(byteText(result.bytes))"
+                if let kept = result.kept {
+                    print("! \(text): kept: \(kept)")
+                } else {
+                    print(
+                        "\(dryRun ? "would drop" : "dropped") \(text)\(result.isLate ? ", which came after its bars were made and are not in them" : "")"
+                    )
+                }
+            }
+            var text = TextTable(["TABLE", "PARTITIONS", "ROWS", dryRun ? "WOULD FREE" : "FREED"], numbers: [1, 2, 3])
+            for table in Set(results.map(\.table)).sorted() {
+                let its = results.filter { $0.table == table && $0.kept == nil }
+                text.add([table, "\(its.count)", "\(its.reduce(0) { $0 + $1.rows })", byteText(its.reduce(0) { $0 + $1.bytes })])
+            }
+            print(results.isEmpty ? "nothing is expired\n" : text.text, terminator: "")
+        }
+    }
+}
