@@ -45,7 +45,7 @@ final class StatementServer {
     /// A question: repeated while the server fails, since it changes nothing.
     func ask(_ sql: String) throws(CommandFailure) -> [UInt8] {
         while true {
-            switch try send(sql, timeout: nil) {
+            switch try exchange(sql, [:], comment: nil) {
             case .done(let answer): return answer
             case .doubt(let problem): try pause(for: problem)
             }
@@ -66,13 +66,17 @@ final class StatementServer {
     /// Sends a statement that may change something, once; again only where it is certain that it changed nothing.
     ///
     /// - Throws: `CommandFailure` with ClickHouse's own words if it refuses.
-    func send(
-        _ sql: String, parameters: [String: String] = [:], timeout: Int64? = longestStatement
-    ) throws(CommandFailure) -> Sent {
+    func send(_ sql: String, parameters: [String: String] = [:]) throws(CommandFailure) -> Sent {
+        requests += 1
+        return try exchange(sql, parameters, comment: run + String(requests))
+    }
+
+    /// - Parameter comment: by which a statement is found again among those that run; nil for a question, whose end nobody waits for. Servers
+    ///   before 22.2, of which only questions are asked, know no such setting.
+    private func exchange(_ sql: String, _ parameters: [String: String], comment: String?) throws(CommandFailure) -> Sent {
+        let named = comment.map { parameters.merging(["log_comment": $0]) { own, _ in own } } ?? parameters
         while true {
-            requests += 1
-            let comment = run + String(requests)
-            let answer = answer(to: sql, parameters.merging(["log_comment": comment]) { own, _ in own }, timeout: timeout)
+            let answer = answer(to: sql, named, timeout: comment == nil ? nil : Self.longestStatement)
             switch answer {
             case .ok(let body):
                 backoff.reset()
@@ -80,8 +84,10 @@ final class StatementServer {
             case .unreachable: try pause(for: "ClickHouse at \(url): \(answer.problem)")
             case .doubt:
                 let problem = "ClickHouse at \(url): \(answer.problem)"
-                log.warning("\(problem); looking whether the statement still runs")
-                try waitForEnd(of: "Settings['log_comment'] = \(quotedString(comment))")
+                if let comment {
+                    log.warning("\(problem); looking whether the statement still runs")
+                    try waitForEnd(of: "Settings['log_comment'] = \(quotedString(comment))")
+                }
                 return .doubt(problem)
             case .exception(_, let text):
                 let problem = "ClickHouse at \(url): \(text)"

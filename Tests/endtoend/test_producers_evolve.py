@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import clients
-import pipeline as demo
 from conftest import QUICK, MakePipeline
 from pipeline import Process, binary, run, wait_until
 from rings import ATTACHED, COLUMNS, RingWriter, declaration
@@ -304,12 +303,11 @@ def test_import_takes_old_files_and_names_what_no_file_may_say(scene: Scene) -> 
 
 
 def test_columns_that_were_added_between_two_writers_are_loaded_with_their_defaults(
-        make_pipeline: MakePipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_pipeline: MakePipeline, tmp_path: Path) -> None:
     schemas = tmp_path / "schemas"
     schemas.mkdir()
     (schemas / "0001_quotes.sql").write_text(QUOTES)
-    monkeypatch.setattr(demo, "SCHEMAS", schemas)
-    pipeline = make_pipeline(settings=SETTINGS)
+    pipeline = make_pipeline(settings=SETTINGS, schemas=schemas)
     pipeline.start_clickhouse()
     pipeline.start_writer()
     producer = Producer(str(pipeline.socket), "engine")
