@@ -44,7 +44,7 @@ SHOWN = 10
 
 TABLES = ("ring_a", "ring_b")
 SCHEMA = """
-CREATE TABLE {table}
+CREATE TABLE IF NOT EXISTS {table}
 (
     ts DateTime64(9, 'UTC'), producer UInt32, life UInt32, n UInt64, kind LowCardinality(String), note String, check UInt64,{more}
     spool_writer LowCardinality(String), spool_seq UInt64

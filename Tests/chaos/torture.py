@@ -37,7 +37,7 @@ import rings as ring_test  # noqa: E402
 import session  # noqa: E402
 from chaos import KINDS, Sender, Verdict, check_keys, check_sequences, check_values, count_all  # noqa: E402
 from faulty import Disk  # noqa: E402
-from pipeline import ROOT, Pipeline, Process, Trouble, end_on_signals, run, wait_until  # noqa: E402
+from pipeline import ROOT, SCHEMAS, Pipeline, Process, Trouble, end_on_signals, run, wait_until  # noqa: E402
 from send_events import Producer  # noqa: E402
 
 SETTINGS = """
@@ -144,7 +144,8 @@ class World:
         self.round = "start"
         self.place, self.is_tmpfs = self._mount()
         self._lay_out()
-        self.pipeline = Pipeline(work, faults=True, settings=SETTINGS.replace("chunk_rows = 300", f"chunk_rows = {chunk_rows}"))
+        self.pipeline = Pipeline(work, faults=True, settings=SETTINGS.replace("chunk_rows = 300", f"chunk_rows = {chunk_rows}"),
+                                 schemas=work / "schemas")
         self.spool = self.pipeline.spool = self.place / "spool"
         self.checkpoints = self.pipeline.checkpoints = self.place / "checkpoints"
         # So that the writer gives up loaded segments first, and counts none of their rows as lost.
@@ -180,11 +181,10 @@ class World:
         self.rings = Path(tempfile.mkdtemp(prefix="coldpath-torture-", dir=shared if os.access(shared, os.W_OK) else self.work))
         (self.work / "counters").mkdir()
         schemas = self.work / "schemas"
-        shutil.copytree(parts.SCHEMAS, schemas)
+        shutil.copytree(SCHEMAS, schemas)
         for index, (table, more) in enumerate(zip(ring_test.TABLES, ("", " levels Array(UInt32),"))):
             (schemas / f"{index + 100:04d}_{table}.sql").write_text(ring_test.SCHEMA.format(table=table, more=more).replace(
                 "ORDER BY ts;", "ORDER BY ts SETTINGS non_replicated_deduplication_window = 10000;"))
-        parts.SCHEMAS = schemas
         run([shutil.which("cc") or "clang", "-O2", "-I", ROOT / "Sources" / "CSpoolRing" / "include", "-I", HERE, HERE / "ring_producer.c",
              "-o", self.work / "ring_producer"])
 
