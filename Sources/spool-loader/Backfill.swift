@@ -94,11 +94,13 @@ final class Backfill {
         setTotals(surveys, done: 0)
         var surveyed = Clock.monotonic()
         let lanes = try lanes(surveys, server, log)
+        let parts = PartsLookout(server: server, log: log)
         defer { progress.finish() }
         while true {
             let now = Clock.monotonic()
             server.tend(now: now)
             for lane in lanes where lane.problem == nil { lane.step(now: now, patience: patience) }
+            parts.tend(lanes.filter { !$0.isOver }.map(\.loader), now: now)
             progress.update {
                 $0.rows = lanes.reduce(0) { $0 + $1.loader.tally.rows }
                 $0.bytes = lanes.reduce(0) { $0 + $1.loader.tally.bytes }

@@ -26,6 +26,7 @@ final class Loader {
     private var watched: Set<String> = []
     private var standstills: [String: Standstill] = [:]
     private let reader = BatchReader()
+    private let parts: PartsLookout
     private var lastListing = ""
     private var lastReport: (at: Int64, rows: UInt64)
 
@@ -36,6 +37,7 @@ final class Loader {
         only = Set(tables)
         spool = try Self.openSpool(configuration.required("spool"), waiting: !once, log)
         server = try ClickHouse(configuration: configuration, http: http, log: log)
+        parts = PartsLookout(server: server, log: log)
         poll = configuration.duration("loader.poll")
         batchRows = configuration.count("loader.batch_rows")
         stopSignal = try StopSignal()
@@ -70,6 +72,7 @@ final class Loader {
             }
             server.tend(now: now)
             step(now, looks: looks)
+            parts.tend(loaders, now: now)
             if once, let status = finalStatus() { return status }
             report(now)
             http.wait(milliseconds: waitMilliseconds(), descriptors: stopSignal.descriptors + (watcher >= 0 ? [watcher] : []))

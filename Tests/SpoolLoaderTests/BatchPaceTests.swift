@@ -49,4 +49,18 @@ import Testing
         pace.tooManyParts()
         #expect(pace.limits == large)
     }
+
+    @Test func manyPartsMakeBatchesFewerAndLargerBeforeClickHouseRefuses() {
+        var pace = pace()
+        pace.sent(at: 0)
+        pace.crowding = .crowded
+        #expect(pace.earliest(isFull: true) == Self.second && pace.limits.rows == BatchLimits.blockRows)
+        pace.crowding = .critical
+        #expect(pace.earliest(isFull: false) == 3 * Self.second)
+        pace.tooManyParts()
+        pace.finished()
+        #expect(pace.earliest(isFull: true) == 3 * Self.second)
+        pace.crowding = .calm
+        #expect(pace.earliest(isFull: true) == nil && pace.limits == limits)
+    }
 }
