@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1] / "demo")]
 
-from catchup import Bench, show  # noqa: E402
+from catchup import Bench, Load, show  # noqa: E402
 from pipeline import ClickHouse, Trouble, end_on_signals, wait_until  # noqa: E402
-from spools import Load, machine  # noqa: E402
+from spools import machine  # noqa: E402
 
 TARGET = """
 CREATE TABLE bars_inline (
