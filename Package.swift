@@ -50,10 +50,15 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
+        // What both processes say of themselves: metrics, health, alarms, signs of life.
+        .target(
+            name: "SpoolStatus",
+            dependencies: ["CSystem", "SpoolFormat", "SpoolIO", "SpoolConfig", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: strict),
         .executableTarget(
             name: "spool-writer",
             dependencies: [
-                "CSpoolRing", "CSystem", "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolRing",
+                "CSpoolRing", "CSystem", "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolRing", "SpoolStatus",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -61,7 +66,7 @@ let package = Package(
         .executableTarget(
             name: "spool-loader",
             dependencies: [
-                "SpoolFormat", "SpoolIO", "SpoolConfig", "CCurl", "COpenSSL",
+                "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolStatus", "CCurl", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -77,14 +82,17 @@ let package = Package(
         .testTarget(
             name: "SpoolRingTests", dependencies: ["SpoolRing", "SpoolFormat", "CSpoolRing", "SpoolTesting"], swiftSettings: strict),
         .testTarget(
+            name: "SpoolStatusTests", dependencies: ["SpoolStatus", .product(name: "Logging", package: "swift-log")], swiftSettings: strict),
+        .testTarget(
             name: "SpoolWriterTests",
             dependencies: [
-                "spool-writer", "CSpoolRing", "SpoolIO", "SpoolFormat", "SpoolConfig", "SpoolRing", "SpoolTesting",
+                "spool-writer", "CSpoolRing", "SpoolIO", "SpoolFormat", "SpoolConfig", "SpoolRing", "SpoolStatus", "SpoolTesting",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "SpoolLoaderTests", dependencies: ["spool-loader", "spool-writer", "SpoolIO", "SpoolFormat", "SpoolTesting"],
+            name: "SpoolLoaderTests",
+            dependencies: ["spool-loader", "spool-writer", "SpoolIO", "SpoolFormat", "SpoolStatus", "SpoolTesting"],
             swiftSettings: strict),
     ],
     swiftLanguageModes: [.v6]

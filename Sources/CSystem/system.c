@@ -123,6 +123,8 @@ int cp_reserve(int descriptor, int64_t offset, int64_t count) {
 
 int cp_allocate(int descriptor, int64_t count) { return fallocate(descriptor, 0, 0, count) == 0 ? 0 : errno; }
 
+int cp_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
 int cp_poll(struct pollfd *polled, size_t count, int64_t nanoseconds) {
     struct timespec wait = {nanoseconds / 1000000000, nanoseconds % 1000000000};
     return ppoll(polled, (nfds_t)count, &wait, NULL);

@@ -92,6 +92,9 @@ public struct Setting: Sendable {
     public static let all: [Setting] = [
         Setting("spool", .path, "/var/lib/coldpath/spool", "directory of the spool"),
         Setting("schemas", .path, "/usr/share/coldpath/schemas", "directory of the table definitions, NNNN_name.sql"),
+        Setting(
+            "alert_command", .path, nil,
+            "program to run for each RecorderFailure, with one JSON object on its standard input; the same one at most once a minute"),
         Setting("writer.id", .text, nil, "writer id of a new spool; by default the host's name with eight random hex digits"),
         Setting("writer.socket", .path, "/run/coldpath/writer.sock", "unix socket that takes JSON lines"),
         Setting("writer.connections", .count(1...10_000), "256", "most connections at once"),
@@ -133,7 +136,9 @@ public struct Setting: Sendable {
             "writer.reserve", .bytes(0...1 << 36), "64MiB", "bytes of the disk that are kept for audit tables, at most a twentieth of it"),
         Setting(
             "writer.keep", .duration(0...10 * 365 * 86_400 * second), "24h", "how long loaded segments are kept; needs writer.checkpoints"),
-        Setting("writer.metrics", .text, nil, "HOST:PORT at which metrics are served over HTTP; none without it"),
+        Setting(
+            "writer.metrics", .text, nil, "HOST:PORT at which the writer serves /metrics, /healthz, /readyz and /status; nowhere without it"
+        ),
         Setting(
             "writer.class", .choice(["auto", "audit", "market"]), "auto",
             "audit rows are never given up; market rows are thinned and dropped under pressure. auto: market for market_data and metrics_timeseries"
@@ -175,6 +180,7 @@ public struct Setting: Sendable {
         Setting(
             "loader.retention", .text, "auto",
             "how long a table's rows are kept in ClickHouse, such as 30d, 18mo, 7y; auto: as the schema's TTL says. For [tables.NAME]"),
+        Setting("loader.metrics", .text, nil, "HOST:PORT at which the loader serves the same; nowhere without it"),
         Setting("loader.backoff_max", .duration(1_000_000...3_600 * second), "30s", "longest wait after failures"),
     ]
 

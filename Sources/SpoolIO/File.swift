@@ -42,6 +42,12 @@ public final class File {
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Its size; nil if it is not there.
+    public static func bytes(_ path: String) -> UInt64? {
+        var status = stat()
+        return stat(path, &status) == 0 ? UInt64(clamping: status.st_size) : nil
+    }
+
     /// Reads up to `buffer.count` bytes at `offset`.
     ///
     /// - Returns: bytes read; fewer than asked only at the end of the file.

@@ -4,6 +4,7 @@ import Logging
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// The loop of `spool-loader run`: all tables of one spool on one thread.
 final class Loader {
@@ -24,13 +25,13 @@ final class Loader {
     private let watcher: Int32
     private var loaders: [TableLoader] = []
     private var watched: Set<String> = []
-    private var standstills: [String: Standstill] = [:]
     private let reader = BatchReader()
     private let parts: PartsLookout
+    private let status: LoaderStatus
     private var lastListing = ""
     private var lastReport: (at: Int64, rows: UInt64)
 
-    init(configuration: Configuration, tables: [String], once: Bool, log: Logger) throws {
+    init(configuration: Configuration, tables: [String], once: Bool, alarms: Alarms, log: Logger) throws {
         self.configuration = configuration
         self.once = once
         self.log = log
@@ -38,6 +39,7 @@ final class Loader {
         spool = try Self.openSpool(configuration.required("spool"), waiting: !once, log)
         server = try ClickHouse(configuration: configuration, http: http, log: log)
         parts = PartsLookout(server: server, log: log)
+        status = try LoaderStatus(configuration: configuration, spool: spool, alarms: alarms, log: log)
         poll = configuration.duration("loader.poll")
         batchRows = configuration.count("loader.batch_rows")
         stopSignal = try StopSignal()
@@ -74,6 +76,7 @@ final class Loader {
             step(now, looks: looks)
             parts.tend(loaders, now: now)
             if once, let status = finalStatus() { return status }
+            status.tend(loaders, server, parts, now: now)
             report(now)
             http.wait(milliseconds: waitMilliseconds(), descriptors: stopSignal.descriptors + (watcher >= 0 ? [watcher] : []))
             looks = drainWatcher()
@@ -133,7 +136,9 @@ final class Loader {
     private func waitMilliseconds() -> Int32 {
         let now = Clock.monotonic()
         return TableLoader.milliseconds(
-            of: loaders.map(\.status), atMost: min(poll, server.nextTending.map { $0 - now } ?? poll), now: now)
+            of: loaders.map(\.status),
+            atMost: min(poll, server.nextTending.map { $0 - now } ?? poll, status.nextDeadline.map { $0 - now } ?? poll),
+            now: now)
     }
 
     /// - Returns: whether something changed.
@@ -185,21 +190,7 @@ final class Loader {
         return status
     }
 
-    /// A process that lives and answers proves nothing: what counts is that checkpoints move while there is something to load.
-    private func watchForStandstill(_ now: Int64) {
-        for loader in loaders {
-            let state = standstills[loader.table, default: Standstill(next: loader.checkpoint.next, at: now)]
-            let (next, alarm) = state.seen(next: loader.checkpoint.next, outstanding: loader.outstanding, at: now)
-            standstills[loader.table] = next
-            guard let seconds = alarm else { continue }
-            log.critical(
-                "RecorderFailure: \(loader.table) stands still at row \(loader.checkpoint.next) for \(seconds) s, with \(loader.outstanding) rows to load; \(loader.lastProblem.isEmpty ? "no answer yet" : "the last problem: \(loader.lastProblem)")"
-            )
-        }
-    }
-
     private func report(_ now: Int64) {
-        watchForStandstill(now)
         guard !once, now - lastReport.at >= Self.reportEvery else { return }
         let rows = loaders.reduce(0) { $0 + $1.checkpoint.rowsLoaded }
         if rows != lastReport.rows, lastReport.rows > 0 {

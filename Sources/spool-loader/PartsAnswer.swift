@@ -41,6 +41,18 @@ struct PartsAnswer: Equatable {
 
     private(set) var crowding: [String: PartsCrowding] = [:]
     private(set) var merges: [String: Merges] = [:]
+    /// ClickHouse's clock, whole seconds since the Unix epoch.
+    private(set) var serverSecond: Double?
+
+    /// By how much ClickHouse's clock is ahead of ours at least, seconds; 0 if the two may be equal, as far as whole seconds tell; nil if it is not known.
+    ///
+    /// - Parameters:
+    ///   - asked: our clock before the question, seconds since the Unix epoch.
+    ///   - answered: and after its answer.
+    func clockOffset(asked: Double, answered: Double) -> Double? {
+        guard let second = serverSecond else { return nil }
+        return second > answered ? second - answered : min(0, second + 1 - asked)
+    }
 
     /// The query whose answer ``init(_:)`` reads; it costs the server a look at a list in its memory.
     static func query(_ tables: [String]) -> String {
@@ -60,6 +72,8 @@ struct PartsAnswer: Equatable {
                     WHERE database = currentDatabase() AND table IN (\(names)) AND active GROUP BY table, partition
                 ) GROUP BY table
                 UNION ALL
+                SELECT 'clock' AS kind, '' AS label, '' AS place, toString(toUInt32(now())) AS number, '' AS more
+                UNION ALL
                 SELECT 'merges' AS kind, table AS label, '' AS place, toString(count()) AS number, toString(toUInt64(max(elapsed))) AS more
                 FROM system.merges WHERE database = currentDatabase() AND table IN (\(names)) GROUP BY table
             ) FORMAT TSVRaw
@@ -78,6 +92,7 @@ struct PartsAnswer: Equatable {
             case "limit": common[fields[1]] = Int(fields[3])
             case "engine": own[fields[1]] = TargetEngine(fields[4]).settings
             case "parts": if let most = Int(fields[3]), let all = Int(fields[4]) { counts[fields[1]] = (fields[2], most, all) }
+            case "clock": serverSecond = Double(fields[3])
             case "merges": merges[fields[1]] = Merges(running: Int(fields[3]) ?? 0, longestSeconds: Int(fields[4]) ?? 0)
             default: break
             }

@@ -14,6 +14,10 @@ final class PartsLookout {
     private var nextLook: Int64
     private var isAsking = false
     private var hasSaidWhy = false
+    /// As of the last look.
+    private(set) var crowding: [String: PartsCrowding] = [:]
+    /// ClickHouse's clock, ahead of this machine's, seconds; nil if it is not known.
+    private(set) var clockOffset: Double?
 
     init(server: ClickHouse, log: Logger, now: Int64 = Clock.monotonic()) {
         self.server = server
@@ -30,14 +34,16 @@ final class PartsLookout {
         guard !due.isEmpty else { return }
         for loader in due { loaded[loader.table] = loader.tally.loaded }
         isAsking = true
+        let asked = Clock.now()
         server.query(PartsAnswer.query(due.map(\.table))) { [weak self] answer in
             guard let self else { return }
             isAsking = false
-            take(answer, due, now: Clock.monotonic())
+            take(answer, due, asked: asked, now: Clock.monotonic())
         }
     }
 
-    private func take(_ answer: ServerAnswer, _ loaders: [TableLoader], now: Int64) {
+    private func take(_ answer: ServerAnswer, _ loaders: [TableLoader], asked: Int64, now: Int64) {
+        clockOffset = nil
         guard case .ok(let body) = answer else {
             // What does not reach the server, the inserts tell.
             guard case .exception = answer else { return }
@@ -47,8 +53,10 @@ final class PartsLookout {
             return
         }
         let parts = PartsAnswer(body)
+        clockOffset = parts.clockOffset(asked: Double(asked) / 1e9, answered: Double(Clock.now()) / 1e9)
         for loader in loaders {
             let table = loader.table
+            crowding[table] = parts.crowding[table]
             let notice = watches[table, default: PartsWatch()].seen(table, parts.crowding[table], parts.merges[table], at: now)
             loader.pace.crowding = watches[table]?.level ?? .calm
             switch notice {

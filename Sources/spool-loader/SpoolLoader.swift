@@ -13,7 +13,7 @@ struct SpoolLoader: ParsableCommand {
 
             Exit status: 0 done, 1 found or refused something, 64 wrong usage or configuration, 74 a file or the server failed.
             """,
-        version: "0.1.0",
+        version: coldpathVersion,
         subcommands: [
             Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
             RollUpCommand.self, RetainCommand.self,

@@ -115,18 +115,22 @@ struct SpoolSurvey {
 
     /// Seconds since the first row that is not loaded reached the writer.
     private func lag(_ checkpoint: Checkpoint, _ table: String, _ end: UInt64, _ now: Int64) throws -> Double {
-        guard end > checkpoint.next else { return 0 }
+        guard end > checkpoint.next, let ingest = try firstIngest(behind: checkpoint.position, of: table) else { return 0 }
+        // The time is the writer's, from the file: it may be any number.
+        return Double(now.subtractingReportingOverflow(ingest).partialValue) / 1_000_000_000
+    }
+
+    /// When the first row from a place on reached the writer, nanoseconds since the Unix epoch; nil if there is none that can be read.
+    func firstIngest(behind position: TailPosition, of table: String) throws -> Int64? {
         let tail = SpoolTail(spool: spool, table: table, mayQuarantineShort: false)
         try tail.refresh()
-        var position = TailPosition(segmentNumber: checkpoint.segmentNumber, offset: checkpoint.offset, next: checkpoint.next)
+        var position = position
         // From one segment to the next at most once for each segment.
         while true {
             switch try tail.item(at: position) {
-            case .chunk(let chunk, _):
-                // The time is the writer's, from the file: it may be any number.
-                return Double(now.subtractingReportingOverflow(chunk.header.firstIngest).partialValue) / 1_000_000_000
+            case .chunk(let chunk, _): return chunk.header.firstIngest
             case .move(let next), .lost(_, _, let next): position = next
-            default: return 0
+            default: return nil
             }
         }
     }

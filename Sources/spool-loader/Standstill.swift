@@ -7,12 +7,17 @@ struct Standstill: Equatable {
     /// When the checkpoint last moved, or there was nothing to load.
     private var since: Int64
     private var nextAlarm: Int64
+    /// Whether there was something to load at the last look.
+    private var isStanding = false
 
     init(next: UInt64, at now: Int64) {
         self.next = next
         since = now
         nextAlarm = now + Self.alarmAfter
     }
+
+    /// For how long it has been standing still, nanoseconds; 0 if there was nothing to load.
+    func standing(at now: Int64) -> Int64 { isStanding ? now - since : 0 }
 
     /// Takes a look.
     ///
@@ -23,8 +28,9 @@ struct Standstill: Equatable {
     /// - Returns: the new state, and for how many seconds it has been standing if that is to be said now.
     func seen(next: UInt64, outstanding: UInt64, at now: Int64) -> (Standstill, seconds: Int64?) {
         guard next == self.next, outstanding > 0 else { return (Standstill(next: next, at: now), nil) }
-        guard now >= nextAlarm else { return (self, nil) }
         var state = self
+        state.isStanding = true
+        guard now >= nextAlarm else { return (state, nil) }
         state.nextAlarm = now + Self.alarmAfter
         return (state, (now - since) / 1_000_000_000)
     }

@@ -107,8 +107,9 @@ extension TableLoader {
             wanted.position = then
             wanted.rowsShed += UInt64(rows.count)
         case .lost(let rows, isShed: false, let then):
-            log.error(
-                "rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so")
+            log.critical(
+                "RecorderFailure: rows \(rows.lowerBound) to \(rows.upperBound - 1) were lost before they could be loaded; the writer's recovery says so"
+            )
             try store.quarantine.append(
                 .damaged(
                     QuarantineList.Place(
@@ -159,7 +160,7 @@ extension TableLoader {
 
     private func quarantine(_ damage: TailItem.Damage) throws {
         let rows = damage.rows.isEmpty ? "no rows" : "rows \(damage.rows.lowerBound) to \(damage.rows.upperBound - 1)"
-        log.error("quarantined \(rows): \(table)/\(damage.segment) at \(damage.offset): \(damage.reason)")
+        log.critical("RecorderFailure: quarantined \(rows): \(table)/\(damage.segment) at \(damage.offset): \(damage.reason)")
         try store.quarantine.append(
             .damaged(
                 QuarantineList.Place(rows: damage.rows, segment: damage.segment, offset: damage.offset, bytes: damage.bytes),

@@ -158,7 +158,9 @@ extension TableLoader {
             flight.isWorking = false
             flight.plainBody = nil
             flight.settling = answer.leavesInsertOpen ? Settling() : nil
+            let sentAt = now
             let now = Clock.monotonic()
+            meters.answered(answer, after: now - sentAt)
             switch answer {
             case .ok:
                 flight.machine.sendSucceeded(isTokenCertain: target.hasCertainTokens)

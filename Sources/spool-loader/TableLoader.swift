@@ -33,6 +33,7 @@ final class TableLoader {
     var isWaitingForCopy = false
     /// Whether only a person can mend what it fails at.
     private(set) var needsPerson = false
+    var meters = LoadMeters()
     /// What became of rows since the start.
     var tally = LoadTally()
 
@@ -329,7 +330,12 @@ final class TableLoader {
     private func finish(_ flight: Flight, loaded: UInt64, expired: UInt64) {
         if expired > 0 { log.warning("\(expired) of \(flight.rowsText) are older than the table's TTL: expired") }
         flight.outcome = .loaded(loaded, expired: expired)
-        if flight.wasSent { tally.loaded += loaded } else { tally.present += loaded }
+        if flight.wasSent {
+            tally.loaded += loaded
+            meters.loaded(flight.batch)
+        } else {
+            tally.present += loaded
+        }
         tally.expired += expired
         tally.bytes += flight.batch.to - flight.batch.from
         needsPerson = false

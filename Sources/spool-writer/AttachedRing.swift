@@ -70,6 +70,8 @@ final class AttachedRing {
     /// Refused rows, and the position up to which they are counted: those that a writer before us counted are not counted again.
     private var refused: (rows: UInt64, before: UInt64)
     private var publishedRefused: UInt64
+    /// Rows that found the ring full, by table, as far as the tables have counted them.
+    private var countedFull: [UInt64]
     private(set) var publishedDurable: UInt64
     var publishedLoaded: UInt64
 
@@ -106,6 +108,10 @@ final class AttachedRing {
             throw .corrupt("refused rows are counted up to \(refused.before), it is written up to \(write)")
         }
         publishedRefused = refused.rows
+        // What an earlier writer counted is not counted again.
+        countedFull =
+            durable == 0
+            ? file.tables.map { _ in 0 } : try file.tables.indices.map { index throws(RingDefect) in try file.fullRows(table: index) }
         try file.setTableStates(file.tables.map { _ in SPOOL_TABLE_TAKEN })
         try file.setState(SPOOL_RING_ATTACHED)
         for binding in bindings { tellDifferences(binding, log) }
@@ -236,9 +242,11 @@ final class AttachedRing {
                 if rows.count == 0 { continue }
             }
             let offered = rows
+            let before = dropped
             table.append(offered, plan: bindings[index].plan, names: names, origin: origin) { row, refusal in
                 dropped += refuse(base + UInt64(offered.record(row).start), refusal)
             }
+            table.refused += dropped - before
         }
         // It was read from the ring, where its producer may have put any number.
         refused.rows &+= dropped
@@ -325,6 +333,8 @@ final class AttachedRing {
     func report(monotonic: Int64, isLast: Bool = false) throws(RingDefect) {
         refusals.tick(monotonic: monotonic, isLast: isLast)
         let full = try file.tables.indices.map { index throws(RingDefect) in try file.fullRows(table: index) }
+        for (binding, (now, before)) in zip(bindings, zip(full, countedFull)) where now > before { binding.table.ringFull &+= now - before }
+        countedFull = full
         refusals.noteFull(zip(file.tables, full).map { ($0.name, $1) }, monotonic: monotonic, isLast: isLast)
     }
 

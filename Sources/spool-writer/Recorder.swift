@@ -27,6 +27,8 @@ final class Recorder {
     private var isOwnRow = false
     private var ignored: IgnoredValues
     private var namedSources: [String: Source] = [:]
+    /// Lines that were refused since the start, whatever table they were meant for.
+    private(set) var refused: UInt64 = 0
 
     /// Opens the spool, recovers every table and is ready for events.
     ///
@@ -171,11 +173,13 @@ final class Recorder {
                 parser.forgetDropped()
                 var refusal = error
                 refusal.table = table.schema.table
+                table.refused += 1
                 throw refusal
             }
             source.accepted += 1
         } catch {
             source.refused += 1
+            refused += 1
             throw error
         }
     }
@@ -263,6 +267,7 @@ final class Recorder {
     func refuse(from source: Source) {
         source.position += 1
         source.refused += 1
+        refused += 1
     }
 
     /// The table that the line names.

@@ -1,6 +1,7 @@
 import Glibc
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// A chunk that was given up before it was durable.
 struct DroppedChunk {
@@ -65,6 +66,8 @@ final class SegmentWriter {
     /// What of each source is durable: all that a segment header may say, since a crash can leave the header alone.
     private var durablePositions: PositionTable
 
+    /// How long syncs of segments took that succeeded.
+    private(set) var syncTimes = Histogram()
     /// Bytes of chunks not yet synced, as they lie or shall lie in the segment.
     private var unsynced = RawBuffer(capacity: 1 << 16)
     private var pending: [Pending] = []
@@ -227,7 +230,9 @@ final class SegmentWriter {
         guard let file = active?.file, let header = active?.header else { return }
         if !pending.isEmpty {
             do throws(IOFailure) {
+                let began = Clock.monotonic()
                 try file.sync()
+                syncTimes.observe(Double(Clock.monotonic() - began) / 1e9)
                 let path = spool.path(of: header.name, table: schema.table)
                 guard file.isAt(path) else { throw IOFailure("find (it was moved away or removed)", path, ENOENT) }
             } catch {
@@ -262,6 +267,9 @@ final class SegmentWriter {
         try close(now: now)
         try begin(now: now)
     }
+
+    /// When the oldest row that is cut and not durable was taken, nanoseconds since the Unix epoch.
+    var oldestPendingIngest: Int64? { pending.first?.header.firstIngest }
 
     /// Bytes of the active segment that are durable; 0 if it has no rows.
     var activeBytes: UInt64 { active.map { $0.entries.isEmpty ? 0 : $0.durableBytes } ?? 0 }

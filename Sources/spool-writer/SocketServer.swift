@@ -9,8 +9,6 @@ final class SocketServer {
     private static let maxWait: Int64 = 1_000_000_000
     /// Between two rounds of a stop.
     private static let stopWait: Int64 = 20_000_000
-    /// How old metrics may be. Nanoseconds.
-    private static let metricsEvery: Int64 = 1_000_000_000
     /// How long producers may go on to send, and to read their answers, once a stop was asked for.
     private static let stopGrace: Int64 = 2_000_000_000
 
@@ -29,20 +27,19 @@ final class SocketServer {
     private let rings: RingSet?
     /// Never sleeps.
     private let isBusy: Bool
-    private let metrics: MetricsServer?
-    private var metricsAt: Int64 = 0
+    private let status: WriterStatus?
     private var connections: [Connection] = []
     private var acceptAgainAt: Int64 = 0
 
     /// Listens at `path`; SIGTERM and SIGINT stop the loop.
     init(
         recorder: Recorder, path: String, maxConnections: Int, rings: RingSet? = nil, isBusy: Bool = false,
-        metrics: MetricsServer? = nil, log: Logger
+        status: WriterStatus? = nil, log: Logger
     ) throws(IOFailure) {
         self.recorder = recorder
         self.rings = rings
         self.isBusy = isBusy
-        self.metrics = metrics
+        self.status = status
         self.path = path
         self.maxConnections = maxConnections
         self.log = log
@@ -80,10 +77,7 @@ final class SocketServer {
             let moved = recorder.tick(monotonic: Clock.monotonic())
             answer(progressed: moved || received + drained > 0)
             rings?.publish()
-            if let metrics, round >= metricsAt {
-                metricsAt = round + Self.metricsEvery
-                metrics.publish(recorder.metrics())
-            }
+            status?.tend(recorder, connections: connections.count, rings: rings?.count ?? 0, monotonic: round)
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
                 if received + drained == 0 || Clock.monotonic() >= stopAt { break }
@@ -129,6 +123,7 @@ final class SocketServer {
         var wait = Self.maxWait
         if let deadline = recorder.nextDeadline { wait = min(wait, deadline - monotonic) }
         if let rings { wait = min(wait, rings.wait(monotonic: monotonic)) }
+        if let deadline = status?.nextDeadline { wait = min(wait, deadline - monotonic) }
         return max(0, wait)
     }
 

@@ -5,6 +5,7 @@ import Logging
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 @main
 struct SpoolWriter: ParsableCommand {
@@ -17,7 +18,7 @@ struct SpoolWriter: ParsableCommand {
 
             Exit status: 0 done, 1 refused lines, 64 wrong usage or configuration, 74 the disk or a file failed.
             """,
-        version: "0.1.0",
+        version: coldpathVersion,
         subcommands: [Run.self, Import.self, Codegen.self, CheckConfig.self])
 
     static func main() {
@@ -71,13 +72,15 @@ extension SpoolWriter {
         var socket: String?
         @Option(help: ArgumentHelp("Directory of the shared-memory rings to drain.", valueName: "dir"))
         var rings: String?
-        @Option(help: ArgumentHelp("Serve metrics over HTTP there.", valueName: "host:port"))
+        @Option(help: ArgumentHelp("Serve /metrics, /healthz, /readyz and /status over HTTP there.", valueName: "host:port"))
         var metrics: String?
 
         func run() throws {
             try reporting {
                 let configuration = try common.configuration(["writer.socket": socket, "writer.rings": rings, "writer.metrics": metrics])
-                let log = makeLogger("spool-writer")
+                let alarms = Alarms(process: "spool-writer")
+                let log = makeLogger("spool-writer", alarms: alarms)
+                if let command = configuration.text("alert_command") { try alarms.run(command, log: log) }
                 raiseOpenFilesLimit()
                 let recorder = try Recorder(configuration: configuration, log: log)
                 let path = configuration.required("writer.socket")
@@ -86,7 +89,7 @@ extension SpoolWriter {
                 let server = try SocketServer(
                     recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"), rings: rings,
                     isBusy: configuration.text("writer.wait") == "busy",
-                    metrics: try configuration.text("writer.metrics").map { try MetricsServer(address: $0) }, log: log)
+                    status: try WriterStatus(configuration: configuration, alarms: alarms, log: log), log: log)
                 let drained = configuration.text("writer.rings").map { ", rings \($0)" } ?? ""
                 log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)\(drained)")
                 notifySupervisor("READY=1")

@@ -2,6 +2,7 @@ import SpoolConfig
 import SpoolFormat
 import SpoolIO
 import SpoolRing
+import SpoolStatus
 
 /// When the rows of a table become a chunk.
 struct ChunkLimits {
@@ -22,6 +23,12 @@ final class TableRecorder {
     let segments: SegmentWriter
     /// What is recorded of it and what is not; nil for a table of which everything is.
     let market: MarketTable?
+    /// How long the oldest row of each sync had waited since it was taken.
+    private(set) var durableTimes = Histogram()
+    /// Lines and rows of a ring that were refused since the start.
+    var refused: UInt64 = 0
+    /// Rows that their producers could not publish since a ring was full.
+    var ringFull: UInt64 = 0
     /// Why the disk took nothing of it the last time, since when, and when that is tried again.
     var failure: (error: IOFailure, since: Int64, retryAt: Int64)?
     /// When the oldest chunk that is not durable was cut, on the clock that never jumps.
@@ -257,8 +264,10 @@ final class TableRecorder {
         segments.noteComplete { name in
             cutSources.first { $0.name == name }.map { $0.complete(onceDurable: self, rest: rest(of: $0)) }
         }
+        let oldest = segments.oldestPendingIngest
         try segments.write(now: now)
         try segments.sync(now: now)
+        if let oldest { durableTimes.observe(Double(Clock.now() &- oldest) / 1e9) }
         dirtySince = nil
         for source in cutSources { source.noteDurable(self, rest: rest(of: source)) }
         cutSources.removeAll(keepingCapacity: true)
@@ -268,6 +277,9 @@ final class TableRecorder {
 
     /// Bytes of losses that a chunk's header has room for; further ones are summed up without their symbol.
     private static let maxLossBytes = FormatLimits.chunkHeaderBytes / 2
+
+    /// Rows that were taken and are not in a chunk yet.
+    var gatheredRows: Int { others.reduce(builder.rows) { $0 + $1.rows } }
 
     /// Whether there is nothing but losses to be made durable: no row that a chunk could be made of.
     var hasOnlyLosses: Bool { gatheringSince == nil && !contributions.isEmpty }

@@ -45,6 +45,16 @@ import Testing
     ])
     func anAnswerThatIsNoneSaysNothing(_ text: String) { #expect(crowding(text) == nil) }
 
+    @Test(arguments: [
+        (second: 100.0, asked: 100.2, answered: 100.3, offset: 0.0), (100, 101.5, 101.6, -0.5), (100, 99.0, 99.5, 0.5),
+        (100, 99.9, 100.1, 0),
+    ])
+    func clocksAreComparedAsFarAsWholeSecondsTell(_ second: Double, _ asked: Double, _ answered: Double, _ offset: Double) throws {
+        let answer = PartsAnswer(Array("clock\t\t\t\(Int(second))\t".utf8))
+        #expect(abs(try #require(answer.clockOffset(asked: asked, answered: answered)) - offset) < 1e-9)
+        #expect(PartsAnswer([]).clockOffset(asked: 0, answered: 0) == nil)
+    }
+
     // MARK: What is said
 
     private func notices(_ looks: [(second: Int64, parts: Int)]) -> [String] {

@@ -68,6 +68,9 @@ int cp_allocate(int descriptor, int64_t count);
 // SIGPIPE is ignored from then on: a peer that went away is an error of write(2), not a death.
 int cp_stop_signals(void);
 
+// A pipe whose ends no program inherits: 0, or -1 with errno.
+int cp_pipe(int ends[2]);
+
 // poll(2) with a wait in nanoseconds instead of milliseconds.
 struct pollfd;
 int cp_poll(struct pollfd *polled, size_t count, int64_t nanoseconds);

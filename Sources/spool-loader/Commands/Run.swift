@@ -1,5 +1,6 @@
 import ArgumentParser
 import SpoolConfig
+import SpoolStatus
 
 extension SpoolLoader {
     struct Run: ParsableCommand {
@@ -14,11 +15,17 @@ extension SpoolLoader {
         @Option(help: ArgumentHelp("Load this table only; may be given several times.", valueName: "name"))
         var table: [String] = []
 
+        @Option(help: ArgumentHelp("Serve /metrics, /healthz, /readyz and /status over HTTP there.", valueName: "host:port"))
+        var metrics: String?
+
         func run() throws {
             try reporting {
-                let configuration = try common.configuration(server.flags.merging(definitions.flags) { $1 })
-                let loader = try Loader(
-                    configuration: configuration, tables: table, once: once, log: makeLogger("spool-loader"))
+                let flags = server.flags.merging(definitions.flags) { $1 }.merging(["loader.metrics": metrics]) { $1 }
+                let configuration = try common.configuration(flags)
+                let alarms = Alarms(process: "spool-loader")
+                let log = makeLogger("spool-loader", alarms: alarms)
+                if let command = configuration.text("alert_command") { try alarms.run(command, log: log) }
+                let loader = try Loader(configuration: configuration, tables: table, once: once, alarms: alarms, log: log)
                 let status = try loader.run()
                 if status != 0 { throw ExitCode(status) }
             }
