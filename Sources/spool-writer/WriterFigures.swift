@@ -188,7 +188,14 @@ extension Recorder {
         figures.connections = connections
         figures.rings = rings
         guard let guardian else { return figures }
-        figures.dropped = guardian.ledger.totals.sorted { $0.key < $1.key }.map { key, rows in
+        // Zeros too: whoever watches for a first loss must have seen that there was none.
+        var dropped = guardian.ledger.totals
+        for table in commits.tables where table.market != nil {
+            for reason in LossReason.allCases where dropped["\(table.schema.table)\t\(reason.text)"] == nil {
+                dropped["\(table.schema.table)\t\(reason.text)"] = 0
+            }
+        }
+        figures.dropped = dropped.sorted { $0.key < $1.key }.map { key, rows in
             let parts = key.split(separator: "\t", omittingEmptySubsequences: false).map(String.init)
             return WriterFigures.Dropped(table: parts.first ?? "", reason: parts.last ?? "", rows: rows)
         }

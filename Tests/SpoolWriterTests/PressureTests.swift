@@ -1,3 +1,4 @@
+import SpoolIO
 import SpoolTesting
 import Testing
 
