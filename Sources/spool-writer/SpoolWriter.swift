@@ -114,9 +114,12 @@ extension SpoolWriter {
         static let configuration = CommandConfiguration(
             commandName: "check-config", abstract: "Print every setting with its value and origin, and check the schemas.")
         @OptionGroup var common: CommonOptions
+        @Flag(help: "Print the reference of all settings instead, as docs/configuration.md has it.")
+        var markdown = false
 
         func run() throws {
             try reporting {
+                if markdown { return print(SettingReference.markdown, terminator: "") }
                 let configuration = try common.configuration()
                 for setting in configuration.listing {
                     print("\(setting.key) = \"\(setting.value)\"    # \(setting.origin): \(setting.meaning)")
