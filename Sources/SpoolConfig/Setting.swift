@@ -97,7 +97,12 @@ public struct Setting: Sendable {
             "program to run for each RecorderFailure, with one JSON object on its standard input; the same one at most once a minute"),
         Setting("writer.id", .text, nil, "writer id of a new spool; by default the host's name with eight random hex digits"),
         Setting("writer.socket", .path, "/run/coldpath/writer.sock", "unix socket that takes JSON lines"),
-        Setting("writer.connections", .count(1...10_000), "256", "most connections at once"),
+        Setting("writer.connections", .count(1...10_000), "256", "most connections at once; further producers wait"),
+        Setting(
+            "writer.user_connections", .count(1...10_000), "10000", "most connections of one user at once; further ones are told so and closed"),
+        Setting(
+            "writer.socket_users", .list, "",
+            "users, by name or number, that may connect to the socket beside the writer's own and root; empty: whom its permissions let in"),
         Setting(
             "writer.rings", .path, nil, "directory of the shared-memory rings, best below /run or /dev/shm; none is drained without it"),
         Setting("writer.ring_users", .list, "", "users, by name or number, whose rings are taken beside the writer's own and root's"),

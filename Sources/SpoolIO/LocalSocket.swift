@@ -72,6 +72,15 @@ public enum LocalSocket {
         return descriptor
     }
 
+    /// The user whose process is at the other end, as the kernel noted it when it connected; nil if it does not tell.
+    public static func peerUser(of descriptor: Int32) -> UInt32? {
+        // struct ucred: process, user, group.
+        var credentials: (Int32, UInt32, UInt32) = (0, .max, .max)
+        var length = socklen_t(MemoryLayout.size(ofValue: credentials))
+        guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0, length == 12 else { return nil }
+        return credentials.1
+    }
+
     public enum Transfer {
         case bytes(Int)
         /// Nothing can move now.

@@ -15,6 +15,8 @@ final class Connection {
     static let readBytes = 256 << 10
 
     let descriptor: Int32
+    /// Who is at the other end, as the kernel says.
+    let user: UInt32?
     private var lines = LineBuffer(limit: Recorder.maxLineBytes)
     private var answers = RawBuffer(capacity: 1_024)
     private(set) var source = Source(name: nil)
@@ -33,7 +35,10 @@ final class Connection {
     /// The producer does not listen any more; what it sent before it went away is still recorded.
     private var isDeaf = false
 
-    init(descriptor: Int32) { self.descriptor = descriptor }
+    init(descriptor: Int32, user: UInt32? = nil) {
+        self.descriptor = descriptor
+        self.user = user
+    }
 
     deinit {
         close(descriptor)

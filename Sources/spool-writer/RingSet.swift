@@ -67,7 +67,7 @@ final class RingSet {
         poll = configuration.duration("writer.ring_poll")
         idlePoll = max(poll, configuration.duration("writer.ring_idle_poll"))
         most = min(Self.maxRings, max(1, openFilesLimit() / 2))
-        owners = try RingOwners.users(configuration.list("writer.ring_users"))
+        owners = try AllowedUsers.parse(configuration.list("writer.ring_users"), setting: "writer.ring_users")
         loaded = configuration.text("writer.checkpoints").map { LoadedPositions(checkpoints: $0, recorder: recorder) }
         if !Directory.exists(directory) { try Self.makeDirectory(directory) }
         lock = try File.openForWriting("\(directory)/.writer.lock")
@@ -328,23 +328,5 @@ final class RingSet {
     private static func inode(of path: String) -> UInt64? {
         var status = stat()
         return lstat(path, &status) == 0 ? UInt64(status.st_ino) : nil
-    }
-}
-
-/// Whose files are taken as rings.
-enum RingOwners {
-    /// - Parameter names: users, by name or number, beside the one that the writer runs as and root.
-    static func users(_ names: [String]) throws(ConfigFailure) -> Set<UInt32> {
-        var users: Set<UInt32> = [0, geteuid()]
-        for name in names where !name.isEmpty {
-            if let number = UInt32(name) {
-                users.insert(number)
-            } else if let entry = getpwnam(name) {
-                users.insert(entry.pointee.pw_uid)
-            } else {
-                throw ConfigFailure(description: "writer.ring_users: there is no user \(name)")
-            }
-        }
-        return users
     }
 }

@@ -1,6 +1,7 @@
 import CSystem
 import Glibc
 import Logging
+import SpoolFormat
 import SpoolIO
 
 /// The loop of `spool-writer run`: one thread, one `poll`, all producers.
@@ -15,6 +16,9 @@ final class SocketServer {
     /// How long the listener rests after it could not accept. Nanoseconds.
     private static let acceptPause: Int64 = 1_000_000_000
 
+    /// In one round, so that who is not let in and comes again and again holds nobody up.
+    private static let mostRefusals = 16
+
     /// Descriptors that are polled before those of the connections: the stop, the listener, the rings' directory.
     private static let fixedDescriptors = 3
 
@@ -23,6 +27,8 @@ final class SocketServer {
     private let path: String
     private let stop: Int32
     private let maxConnections: Int
+    private let rule: ConnectionRule
+    private var refusedUsers: RefusedUsers
     private let log: Logger
     private let rings: RingSet?
     /// Never sleeps.
@@ -33,7 +39,7 @@ final class SocketServer {
 
     /// Listens at `path`; SIGTERM and SIGINT stop the loop.
     init(
-        recorder: Recorder, path: String, maxConnections: Int, rings: RingSet? = nil, isBusy: Bool = false,
+        recorder: Recorder, path: String, maxConnections: Int, rule: ConnectionRule = .open, rings: RingSet? = nil, isBusy: Bool = false,
         status: WriterStatus? = nil, log: Logger
     ) throws(IOFailure) {
         self.recorder = recorder
@@ -42,6 +48,8 @@ final class SocketServer {
         self.status = status
         self.path = path
         self.maxConnections = maxConnections
+        self.rule = rule
+        refusedUsers = RefusedUsers(log: log)
         self.log = log
         stop = cp_stop_signals()
         guard stop >= 0 else { throw IOFailure("signalfd", path, errno) }
@@ -150,9 +158,17 @@ final class SocketServer {
 
     private func acceptWaiting() {
         let before = connections.count
-        while connections.count < maxConnections, let descriptor = LocalSocket.accept(listener) {
-            connections.append(Connection(descriptor: descriptor))
+        var refused = 0
+        while connections.count < maxConnections, refused < Self.mostRefusals, let descriptor = LocalSocket.accept(listener) {
+            let user = LocalSocket.peerUser(of: descriptor)
+            if let why = rule.refusal(of: user, others: connections.map(\.user)) {
+                refused += 1
+                refusedUsers.refuse(descriptor, why)
+            } else {
+                connections.append(Connection(descriptor: descriptor, user: user))
+            }
         }
+        if refused > 0 { return }
         if connections.count == maxConnections {
             log.warning("\(maxConnections) connections, the most that writer.connections allows: further producers wait")
         } else if connections.count == before {
@@ -185,5 +201,26 @@ final class SocketServer {
             guard connections.contains(where: \.hasAnswers) else { break }
             usleep(1_000)
         } while Clock.monotonic() < deadline
+    }
+}
+
+/// Tells those who are not let in, and the log now and then.
+private struct RefusedUsers {
+    private static let again: Int64 = 10_000_000_000
+
+    let log: Logger
+    private var said: [String: Int64] = [:]
+
+    init(log: Logger) { self.log = log }
+
+    mutating func refuse(_ descriptor: Int32, _ why: String) {
+        let line = Array("{\"error\":\(RowText.quoted(why))}\n".utf8)
+        _ = line.withUnsafeBytes { LocalSocket.send(descriptor, $0) }
+        close(descriptor)
+        let now = Clock.monotonic()
+        if let last = said[why], now - last < Self.again { return }
+        if said.count >= 64 { said.removeAll() }
+        said[why] = now
+        log.warning("a connection was refused: \(why)")
     }
 }
