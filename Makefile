@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings hole backfill-kills evolve torture latency burst outage recovery catchup backlog bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings hole backfill-kills evolve torture deb dashboard fuzz latency burst outage recovery catchup backlog bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -37,6 +37,12 @@ evolve: build ## columns are added twice while 25,000 rows/s come in for SECONDS
 
 torture: build ## SECONDS=60 of every fault there is, seeded (SEED=N), then count every row
 	@.venv/bin/python Tests/chaos/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
+
+deb: build ## the Debian package: .build/coldpath_VERSION_ARCH.deb
+	@scripts/deb
+
+dashboard: build ## a picture of the dashboard, of real metrics: docs/pictures/dashboard.png
+	@scripts/setup --test && .venv/bin/pip install --quiet --disable-pip-version-check matplotlib && .venv/bin/python ops/grafana/picture.py
 
 latency: build ## 25,000 rows/s for 60 s: time from event to query, memory, CPU
 	@.venv/bin/python Benchmarks/latency.py

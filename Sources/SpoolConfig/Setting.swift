@@ -99,7 +99,8 @@ public struct Setting: Sendable {
         Setting("writer.socket", .path, "/run/coldpath/writer.sock", "unix socket that takes JSON lines"),
         Setting("writer.connections", .count(1...10_000), "256", "most connections at once; further producers wait"),
         Setting(
-            "writer.user_connections", .count(1...10_000), "10000", "most connections of one user at once; further ones are told so and closed"),
+            "writer.user_connections", .count(1...10_000), "10000",
+            "most connections of one user at once; further ones are told so and closed"),
         Setting(
             "writer.socket_users", .list, "",
             "users, by name or number, that may connect to the socket beside the writer's own and root; empty: whom its permissions let in"),

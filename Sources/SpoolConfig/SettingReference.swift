@@ -19,7 +19,8 @@ public enum SettingReference {
             for setting in settings {
                 let name = setting.key.split(separator: ".").last.map(String.init) ?? setting.key
                 let value = setting.fallback.map { $0.isEmpty ? "empty" : "`\($0)`" } ?? "none"
-                text += "| `\(name)` | \(value) | `\(setting.environmentName)` | \(escaped(setting.meaning))\(setting.rangeText.map { " (\($0))" } ?? "") |\n"
+                let range = setting.rangeText.map { " (\($0))" } ?? ""
+                text += "| `\(name)` | \(value) | `\(setting.environmentName)` | \(escaped(setting.meaning))\(range) |\n"
             }
         }
         let keys = Setting.perTable.map { "`\($0.key.split(separator: ".").last ?? "")`" }.joined(separator: ", ")
@@ -52,10 +53,12 @@ public enum SettingReference {
     private static let sections = [
         ("", "Both programs", "At the top of the file, before any section."),
         ("writer", "The writer: `[writer]`", "What `spool-writer` reads."),
-        ("loader", "The loader: `[loader]`", "What `spool-loader` reads. How it reaches ClickHouse is told in [connections.md](connections.md)."),
+        ("loader", "The loader: `[loader]`", "What `spool-loader` reads. See [connections.md](connections.md) for servers and TLS."),
     ]
 
-    private static func escaped(_ text: String) -> String { text.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|") }
+    private static func escaped(_ text: String) -> String {
+        text.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|")
+    }
 }
 
 extension Setting {

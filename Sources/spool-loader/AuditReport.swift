@@ -43,11 +43,11 @@ struct AuditReport: Encodable {
 
     /// An HTTP address without the user and the password that may stand in it.
     static func withoutCredentials(_ url: String) -> String {
-        guard let scheme = url.range(of: "://") else { return url }
-        let rest = url[scheme.upperBound...]
+        guard let scheme = ["http://", "https://", "unix://"].first(where: { url.hasPrefix($0) }) else { return url }
+        let rest = url.dropFirst(scheme.count)
         let host = rest.prefix { $0 != "/" }
         guard let at = host.lastIndex(of: "@") else { return url }
-        return String(url[..<scheme.upperBound] + rest[rest.index(after: at)...])
+        return scheme + rest[rest.index(after: at)...]
     }
 }
 

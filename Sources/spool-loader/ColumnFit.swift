@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolIO
 
 /// Whether and how rows of a segment go into a table that may have been altered since they were recorded, or may have to be before they can go. Pure.
 enum ColumnFit: Equatable {

@@ -1,5 +1,6 @@
 import Logging
 import SpoolConfig
+import SpoolFormat
 import SpoolIO
 import SpoolStatus
 

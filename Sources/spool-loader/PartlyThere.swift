@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolIO
 
 /// A batch of which ClickHouse has some rows: which are missing.
 struct PartlyThere {

@@ -1,3 +1,4 @@
+import Logging
 import SpoolFormat
 import SpoolIO
 

@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolIO
 
 /// What the loader asks ClickHouse about a table's rows. They are found by who wrote them and their numbers.
 struct TableQuestions {

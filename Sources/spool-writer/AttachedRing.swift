@@ -1,5 +1,6 @@
 import CSpoolRing
 import Logging
+import SpoolConfig
 import SpoolFormat
 import SpoolRing
 

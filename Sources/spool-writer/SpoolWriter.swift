@@ -87,7 +87,8 @@ extension SpoolWriter {
                 try SpoolWriter.bindToProcessor(configuration)
                 let rings = try RingSet.open(configuration, recorder: recorder, log: log)
                 let server = try SocketServer(
-                    recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"), rule: try ConnectionRule(configuration),
+                    recorder: recorder, path: path, maxConnections: configuration.count("writer.connections"),
+                    rule: try ConnectionRule(configuration),
                     rings: rings,
                     isBusy: configuration.text("writer.wait") == "busy",
                     status: try WriterStatus(configuration: configuration, alarms: alarms, log: log), log: log)

@@ -1,4 +1,5 @@
 import SpoolConfig
+import SpoolFormat
 import SpoolIO
 import SpoolStatus
 

@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolIO
 import Testing
 
 @testable import spool_loader

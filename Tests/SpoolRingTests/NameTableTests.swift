@@ -1,4 +1,5 @@
 import Glibc
+import SpoolFormat
 import SpoolTesting
 import Testing
 

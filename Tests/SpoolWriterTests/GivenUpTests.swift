@@ -1,4 +1,5 @@
 import Glibc
+import SpoolConfig
 import SpoolFormat
 import SpoolIO
 import SpoolTesting

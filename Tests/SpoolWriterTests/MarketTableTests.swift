@@ -1,3 +1,4 @@
+import SpoolConfig
 import SpoolFormat
 import SpoolIO
 import SpoolTesting

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SpoolConfig
 import SpoolIO
 
 extension SpoolLoader {
