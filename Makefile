@@ -38,6 +38,9 @@ evolve: build ## columns are added twice while 25,000 rows/s come in for SECONDS
 torture: build ## SECONDS=60 of every fault there is, seeded (SEED=N), then count every row
 	@.venv/bin/python Tests/chaos/torture.py --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
 
+fuzz: ## SECONDS=600 for each decoder of bytes from outside, by libFuzzer
+	@scripts/fuzz $(or $(SECONDS),600)
+
 deb: build ## the Debian package: .build/coldpath_VERSION_ARCH.deb
 	@scripts/deb
 

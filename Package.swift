@@ -15,11 +15,24 @@ let small: [LinkerSetting] = [
     .unsafeFlags(["-Xlinker", "--icf=safe", "-Xlinker", "--no-export-dynamic"], .when(configuration: .release))
 ]
 
+// For scripts/fuzz alone: one program with libFuzzer's main, and the two programs as libraries beneath it.
+let isFuzzing = Context.environment["COLDPATH_FUZZ"] != nil
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    guard isFuzzing else {
+        return .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict, linkerSettings: small)
+    }
+    let entry = "\(name.split(separator: "-").joined(separator: "_"))_main"
+    return .target(
+        name: name, dependencies: dependencies,
+        swiftSettings: strict + [.unsafeFlags(["-Xfrontend", "-entry-point-function-name", "-Xfrontend", entry])])
+}
+
+let programs: [Product] = ["spool-writer", "spool-loader"].map { .executable(name: $0, targets: [$0]) }
+
 let package = Package(
     name: "coldpath",
-    products: [
-        .executable(name: "spool-writer", targets: ["spool-writer"]),
-        .executable(name: "spool-loader", targets: ["spool-loader"]),
+    products: (isFuzzing ? [] : programs) + [
         .library(name: "SpoolFormat", targets: ["SpoolFormat"]),
         .library(name: "SpoolClient", targets: ["SpoolClient"]),
     ],
@@ -57,22 +70,20 @@ let package = Package(
             name: "SpoolStatus",
             dependencies: ["CSystem", "SpoolFormat", "SpoolIO", "SpoolConfig", .product(name: "Logging", package: "swift-log")],
             swiftSettings: strict),
-        .executableTarget(
-            name: "spool-writer",
-            dependencies: [
+        program(
+            "spool-writer",
+            [
                 "CSpoolRing", "CSystem", "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolRing", "SpoolStatus",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: strict, linkerSettings: small),
-        .executableTarget(
-            name: "spool-loader",
-            dependencies: [
+            ]),
+        program(
+            "spool-loader",
+            [
                 "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolStatus", "CCurl", "COpenSSL",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
-            ],
-            swiftSettings: strict, linkerSettings: small),
+            ]),
 
         // What several test targets need: seeds, temporary directories, segments made of plain rows, producers of rings.
         .target(
@@ -99,3 +110,13 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+if isFuzzing {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz",
+            dependencies: [
+                "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolRing", "SpoolStatus", "SpoolTesting", "spool-writer", "spool-loader",
+            ],
+            path: "Tests/Fuzz", swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+}

@@ -127,6 +127,7 @@ public struct Configuration: Sendable {
         let root: TOMLTable
         do {
             guard let text = try TextFile.read(path) else { throw ConfigFailure(description: "\(path): no such file") }
+            if let (line, what) = TOMLScan.complaint(about: text) { throw ConfigFailure(description: "\(path):\(line): not TOML: \(what)") }
             root = try TOMLTable(string: text)
         } catch let failure as ConfigFailure {
             throw failure

@@ -20,7 +20,11 @@ package struct ByteReader {
     }
 
     package mutating func take(count: Int) throws(FormatError) -> UnsafeRawBufferPointer {
-        guard count >= 0, remaining >= count else { throw .truncated(need: offset + max(count, 0), have: bytes.count) }
+        guard count >= 0, remaining >= count else {
+            // What a length claims may be any number.
+            let (need, overflow) = offset.addingReportingOverflow(max(count, 0))
+            throw .truncated(need: overflow ? .max : need, have: bytes.count)
+        }
         defer { offset += count }
         return UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
     }

@@ -156,4 +156,14 @@ import Testing
         #expect(
             "\(FormatError.unknownVersion(found: 2))" == "format version 2; this build reads version 1: use a newer one")
     }
+
+    /// Found by the fuzzer: such a length, added to the place where it stands, is no number any more.
+    @Test(
+        arguments: [[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]]
+            as [[UInt8]])
+    func aLengthThatIsAnyNumberIsRefused(_ length: [UInt8]) {
+        let columns = Samples.demo.wireColumns
+        #expect(throws: FormatError.self) { try NativeBlock([UInt8(columns.count), 1] + length + [0x61], columns: columns) }
+        #expect(throws: FormatError.self) { try NativeBlock([UInt8(columns.count), 1, 2, 0x74, 0x73] + length, columns: columns) }
+    }
 }
