@@ -15,7 +15,7 @@ func plainLine(_ text: String, limit: Int = 300) -> String {
         scalars.append(shown)
     }
     if scalars.last == " " { scalars.removeLast() }
-    return scalars.count <= limit ? String(scalars) : String(String.UnicodeScalarView(scalars.prefix(limit - 1))) + "…"
+    return scalars.count <= limit ? String(scalars) : String(String.UnicodeScalarView(scalars.prefix(max(limit - 1, 0)))) + "…"
 }
 
 /// Bytes that came from outside, for a log: as a line if they are text, else what they are.

@@ -146,11 +146,7 @@ enum ServerAnswer {
 
     /// The same answer with the secrets taken out of its texts.
     func withoutSecrets(_ secrets: [String]) -> ServerAnswer {
-        // The longest first: one may be a part of another.
-        let patterns = secrets.filter { !$0.isEmpty }.flatMap(disguises).map { Array($0.utf8) }.sorted { $0.count > $1.count }
-        func scrub(_ text: String) -> String {
-            String(decoding: patterns.reduce(Array(text.utf8)) { $0.replacingEvery($1, with: Array("***".utf8)) }, as: UTF8.self)
-        }
+        let scrub = SecretScrubber(secrets).scrubbed
         switch self {
         case .ok: return self
         case .exception(let code, let text): return .exception(code: code, text: scrub(text))

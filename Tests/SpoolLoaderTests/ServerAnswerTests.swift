@@ -206,6 +206,14 @@ import Testing
         #expect(problem.hasPrefix("Code: 60. DB::Exception: x x") && problem.hasSuffix("… (UNKNOWN_TABLE)"))
     }
 
+    /// Found by the fuzzer: room for the text is what the name leaves, and a name can be of any length.
+    @Test(arguments: [10, 63, 64, 65, 280, 299, 300, 301, 5_000]) func aNameOfAnyLengthLeavesAProblemOfALine(_ length: Int) {
+        let name = String(repeating: "N", count: length)
+        let text = "Code: 60. DB::Exception: \(String(repeating: "x", count: 400)). (\(name)) (version 26.5.1.1)"
+        let problem = answer(404, ["x-clickhouse-exception-code": "60"], text).problem
+        #expect(problem.unicodeScalars.count <= 300 && problem.hasPrefix("Code: 60. DB::Exception: x"), "\(problem.count)")
+    }
+
     @Test func anErrorWithoutATextIsNamedFromTheTable() {
         #expect(answer(500, ["x-clickhouse-exception-code": "241"]).problem == "ClickHouse error 241 (MEMORY_LIMIT_EXCEEDED)")
         #expect(answer(500, ["x-clickhouse-exception-code": "9999"]).problem == "ClickHouse error 9999")
@@ -217,7 +225,10 @@ import Testing
             of: ">", with: "&gt;"
         )
         .replacingOccurrences(of: "\"", with: "&quot;").replacingOccurrences(of: "'", with: "&#39;")
-        for echoed in [secret, page, secret.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? ""] {
+        let encoded = [CharacterSet.alphanumerics, .urlPathAllowed, .urlQueryAllowed, CharacterSet()].map {
+            secret.addingPercentEncoding(withAllowedCharacters: $0) ?? ""
+        }
+        for echoed in [secret, page] + encoded + encoded.map({ $0.lowercased() }).filter({ secret.lowercased() == secret && !$0.isEmpty }) {
             let said = "X-ClickHouse-Key: \(echoed)|"
             for answer in [
                 answer(500, [:], said), answer(401, [:], said), answer(302, ["location": "/?password=\(echoed)|"]),
