@@ -46,7 +46,8 @@ public struct StatementBlock: Equatable, Sendable {
     ///
     /// - Parameter name: goes into errors.
     public static func blocks(of text: String, file name: String) throws(SchemaError) -> [StatementBlock] {
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        // Windows' end of a line is one character to Swift, and no "\n".
+        let lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.map(String.init)
         let starts = lines.indices.filter { directive(lines[$0])?.kind == .statement }
         guard let first = starts.first else { return [try StatementBlock(lines[...], title: plainTitle(name), number: 1, file: name)] }
         if let early = lines[..<first].firstIndex(where: { !isBlank($0) && !$0.hasPrefix("--") }) {

@@ -45,6 +45,9 @@ struct StoredPartition: Equatable {
 /// Drops what is older than its table is kept: whole partitions, and those of market_data only when their bars are proved to be complete.
 final class Retain {
     static let aside = "market_data_expiring"
+    /// A question: 1 if a run has set something aside and not ended.
+    static let isAsideThere =
+        "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = \(quotedString(aside)) FORMAT TSV"
     private static let mostTries = 3
 
     struct Dropped: Encodable, Equatable {
@@ -61,10 +64,14 @@ final class Retain {
     private let server: StatementServer
     private let rollUp: RollUp
     private let log: Logger
+    /// Asked before each day: throws if this run is not alone any more.
+    private let mustBeAlone: () throws -> Void
 
-    init(server: StatementServer, log: Logger) {
+    /// - Parameter mustBeAlone: what two runs at once share is one table, in which each would take the other's day for its own.
+    init(server: StatementServer, log: Logger, mustBeAlone: @escaping () throws -> Void = {}) {
         self.server = server
         self.log = log
+        self.mustBeAlone = mustBeAlone
         rollUp = RollUp(server: server, log: log)
     }
 
@@ -98,6 +105,7 @@ final class Retain {
     func dropRolledUp(_ partitions: [StoredPartition]) throws -> [Dropped] {
         var dropped: [Dropped] = []
         for day in Set(partitions.compactMap(\.day)).sorted() {
+            try mustBeAlone()
             dropped.append(try dropDay(day, partitions.filter { $0.day == day }))
         }
         return dropped
@@ -106,14 +114,22 @@ final class Retain {
     private func dropDay(_ day: String, _ partitions: [StoredPartition]) throws -> Dropped {
         let bytes = partitions.reduce(0) { $0 + $1.bytes }
         let rows = partitions.reduce(0) { $0 + $1.rows }
-        for _ in 0..<Self.mostTries {
+        for attempt in 0..<Self.mostTries {
             let state = try rollUp.survey().first { $0.day == day } ?? RollUpDay(day: day)
             if state.verdict == .late {
                 // Their day was closed; its bars must not be replaced by bars of what came late.
                 for partition in partitions { _ = try drop([partition]) }
                 return Dropped(table: RollUp.source, partition: day, rows: rows, bytes: bytes, isLate: true)
             }
-            if state.verdict != .current { _ = try rollUp.roll(day) }
+            if state.verdict == .vanished {
+                return Dropped(
+                    table: RollUp.source, partition: day, rows: rows, bytes: bytes,
+                    kept:
+                        "its bars are of \(state.rolledRows ?? 0) rows, and \(state.rawRows) are there: ClickHouse's own TTL, or somebody, has taken others; "
+                        + "the bars stay, and the TTL takes the rest")
+            }
+            // As many rows as its bars are of need not be the same ones.
+            if state.verdict != .current || attempt > 0 { _ = try rollUp.roll(day) }
             guard let rolled = try rollUp.rolled(day), try setAside(day, partitions, rolled) else { continue }
             return Dropped(table: RollUp.source, partition: day, rows: rolled.rows, bytes: bytes)
         }
@@ -128,7 +144,8 @@ final class Retain {
         guard try barRows(day) == rolled.rows else { return false }
         try rollUp.change("CREATE TABLE IF NOT EXISTS \(Self.aside) AS \(RollUp.source)")
         for partition in partitions { try move(partition.id, from: RollUp.source, to: Self.aside) }
-        guard try rollUp.fingerprint(day, of: Self.aside) == rolled else {
+        // A roll-up that runs beside this may have made other bars since.
+        guard try rollUp.fingerprint(day, of: Self.aside) == rolled, try barRows(day) == rolled.rows else {
             for partition in try self.partitions(of: Self.aside) { try move(partition.id, from: Self.aside, to: RollUp.source) }
             return false
         }
@@ -148,9 +165,7 @@ final class Retain {
     /// What a killed run has set aside: a day that it had proved is dropped, any other goes back.
     func finishEarlierRun() throws {
         try server.waitForEarlierRuns()
-        let exists =
-            "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = \(quotedString(Self.aside)) FORMAT TSV"
-        guard try server.isTrue(exists) else { return }
+        guard try server.isTrue(Self.isAsideThere) else { return }
         let days = try rollUp.survey()
         for partition in try partitions(of: Self.aside) {
             if let day = partition.day, days.first(where: { $0.day == day })?.isDropped ?? false,

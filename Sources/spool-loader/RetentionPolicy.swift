@@ -51,7 +51,7 @@ struct RetentionPolicy {
     /// What the table's TTL is to be, if the configuration says something else than the schema; nil if it does not.
     func ttl(of table: String) -> (time: Retention, phrase: SQLPhrase)? {
         guard configured.contains(table), let keep = keeps[table], let column = columns[table] else { return nil }
-        let whole = Self.rolledUp.contains(table) ? Retention(count: Self.days(keep) + Self.margin, unit: .day) : keep
+        let whole = Self.rolledUp.contains(table) ? Retention(count: Self.mostDays(keep) + Self.margin, unit: .day) : keep
         let unit = whole.unit.rawValue
         return (
             whole, SQLPhrase(ttlOf: column, function: "toInterval\(unit.prefix(1).uppercased())\(unit.dropFirst())", count: whole.count)
@@ -102,6 +102,16 @@ struct RetentionPolicy {
         case .week: retention.count * 7
         case .month: retention.count * 30
         case .year: retention.count * 365
+        }
+    }
+
+    /// At most so many days: months of 31, years of 366, and the three by which ``Retention/expired(at:)`` is late at a month's end.
+    static func mostDays(_ retention: Retention) -> Int {
+        switch retention.unit {
+        case .month: retention.count * 31 + 3
+        case .year: retention.count * 366 + 3
+        case .second, .minute, .hour: days(retention) + 1
+        case .day, .week: days(retention)
         }
     }
 

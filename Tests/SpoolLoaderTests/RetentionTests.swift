@@ -98,13 +98,27 @@ import Testing
     }
 }
 
+@Suite struct RetentionMarginTests {
+    /// The server's TTL must never come before `retain` does, whatever months and years are meant: else days go whose bars nobody has proved.
+    @Test(arguments: ["30d", "6w", "1mo", "18mo", "24mo", "60mo", "2y", "5y"]) func theServersTTLIsBehindRetain(_ text: String) throws {
+        let keep = try #require(RetentionPolicy.parse(text))
+        let whole = Retention(count: RetentionPolicy.mostDays(keep) + RetentionPolicy.margin, unit: .day)
+        for day in stride(from: 0, to: 1_500, by: 1) {
+            let now = CivilDate.nanoseconds(ofDay: 20_454 + day)
+            let behind = keep.expired(at: now) - whole.expired(at: now)
+            #expect(behind >= 7 * 86_400_000_000_000, "\(text), day \(day)")
+        }
+    }
+}
+
 @Suite struct RollUpDayTests {
     @Test(
         "a day is made anew if its bars are not of its rows, and never once its rows were dropped",
         arguments: [
             (0 as UInt64, 0 as UInt64, nil as UInt64?, false, "current"), (5, 0, nil, false, "needed"), (5, 5, 5, false, "current"),
             (6, 5, 5, false, "needed"),
-            (4, 5, 5, false, "needed"), (5, 4, 5, false, "needed"), (0, 5, 5, true, "current"), (1, 5, 5, true, "late"),
+            (4, 5, 5, false, "vanished"), (0, 5, 5, false, "current"), (0, 4, 5, false, "vanished"), (5, 4, 5, false, "needed"),
+            (0, 5, 5, true, "current"), (1, 5, 5, true, "late"),
             (5, 5, 5, true, "late"),
         ])
     func verdicts(raw: UInt64, bars: UInt64, rolled: UInt64?, isDropped: Bool, expected: String) {

@@ -228,6 +228,53 @@ def test_rows_that_come_after_their_day_was_dropped_do_not_spoil_its_bars(make_p
     assert_bars(pipeline, events)
 
 
+def test_rows_that_clickhouse_takes_by_itself_leave_their_bars(make_pipeline: MakePipeline) -> None:
+    """As its TTL does when nobody has run `retain` for a week: a whole day, and a part of one."""
+    pipeline = quick_pipeline(make_pipeline, QUICK)
+    pipeline.run_loader("migrate", "apply")
+    rng = random.Random(14)
+    whole, part, fresh = (today() - back * DAY for back in (20, 19, 2))
+    events = [event for day in (whole, part) for event in day_of(rng, day, 80)]
+    load_directly(pipeline, events)
+    pipeline.run_loader("rollup")
+    assert_bars(pipeline, events)
+    pipeline.clickhouse.query(f"ALTER TABLE market_data DROP PARTITION '{name_of(whole)}'")
+    pipeline.clickhouse.query(f"ALTER TABLE market_data DELETE WHERE toDate(ts_exchange) = '{name_of(part)}' AND spool_seq % 3 != 0", mutations_sync="1")
+    more = day_of(rng, fresh, 50)
+    load_directly(pipeline, more)
+    said = pipeline.run_loader("rollup", expect=(1,)).stdout
+    # It goes on with the other days, and says of what it has not made bars.
+    assert f"! {name_of(part)}: only" in said and name_of(whole) not in said and f"{name_of(fresh)}: " in said
+    assert_bars(pipeline, events + more)
+    # Nor are bars replaced by nothing because somebody asks for it.
+    assert "fewer than its bars are of" in pipeline.run_loader("rollup", "--day", name_of(whole), expect=(1,)).stdout
+    assert_bars(pipeline, events + more)
+    pipeline.config.write_text(QUICK + '[tables.market_data]\nretention = "10d"\n')
+    kept = pipeline.run_loader("retain", expect=(1,)).stdout
+    assert f"! market_data {name_of(part)}" in kept and "the bars stay" in kept
+    assert_bars(pipeline, events + more)
+
+
+def test_two_retains_at_once(make_pipeline: MakePipeline) -> None:
+    pipeline = quick_pipeline(make_pipeline, QUICK)
+    pipeline.run_loader("migrate", "apply")
+    pipeline.config.write_text(KEEP)
+    events = [event for back in (45, 44, 43) for event in day_of(random.Random(15), today() - back * DAY, 60)]
+    load_directly(pipeline, events)
+    pipeline.clickhouse.plan_faults({"match": "MOVE PARTITION", "action": "delay_after", "ms": 3000})
+    first = Process("retain", pipeline.loader_command("retain"), pipeline.directory / "first.log")
+    first.start()
+    assert wait_until(lambda: bool(pipeline.clickhouse.faults_done()), 20)
+    # One day is set aside, and not proved yet.
+    second = pipeline.run_loader("retain", expect=(1,))
+    assert "another" in second.stderr and "at work" in second.stderr
+    refused = pipeline.run_loader("migrate", "apply", expect=(1,))
+    assert "at work" in refused.stderr
+    assert wait_until(lambda: not first.is_alive, 20) and first.status == 0
+    assert_bars(pipeline, events)
+    assert days(pipeline, "market_data", "ts_exchange") == set()
+
+
 @pytest.mark.parametrize("action", ["hang", "hang_after"])
 def test_killed_at_every_request_retain_loses_no_row_without_bars(make_pipeline: MakePipeline, action: str) -> None:
     pipeline = quick_pipeline(make_pipeline, QUICK)

@@ -34,7 +34,10 @@ extension SpoolLoader {
                 }
                 let log = makeLogger("spool-loader")
                 let server = try StatementServer(configuration: configuration, purpose: "retain", log: log)
-                let results = try work(model, policy, server, Retain(server: server, log: log))
+                // The migrator's lock: of two at once, each would take what the other has set aside for its own, and no table may change meanwhile.
+                let lock = dryRun ? nil : try MigratorLock(server: server, cluster: nil, log: log)
+                defer { lock?.release() }
+                let results = try work(model, policy, server, Retain(server: server, log: log) { try lock?.check() })
                 if json { try printJSON(results) } else { show(results) }
                 if results.contains(where: { $0.kept != nil }) { throw ExitCode(1) }
             }
@@ -54,10 +57,16 @@ extension SpoolLoader {
                 let expired = StoredPartition.expired(try retain.partitions(of: name), rule: rule, keep: keep, now: now)
                 if dryRun {
                     results += expired.map { Retain.Dropped(table: name, partition: $0.text, rows: $0.rows, bytes: $0.bytes) }
+                } else if !RetentionPolicy.rolledUp.contains(name) {
+                    results += try retain.drop(expired)
+                } else if rule == .day {
+                    results += try retain.dropRolledUp(expired)
                 } else {
-                    results +=
-                        RetentionPolicy.rolledUp.contains(name) && rule == .day
-                        ? try retain.dropRolledUp(expired) : try retain.drop(expired)
+                    results += expired.map {
+                        Retain.Dropped(
+                            table: name, partition: $0.text, rows: $0.rows, bytes: $0.bytes,
+                            kept: "the table is not partitioned by the day, so its bars cannot be proved a partition at a time")
+                    }
                 }
             }
             return results

@@ -32,7 +32,7 @@ extension SpoolLoader {
                 let rollUp = RollUp(server: try StatementServer(configuration: configuration, purpose: "rollup", log: log), log: log)
                 let results = try work(rollUp)
                 if json { try printJSON(results) } else { show(results) }
-                if results.contains(where: { $0.outcome == "late" || $0.outcome == "moving" }) { throw ExitCode(1) }
+                if results.contains(where: { ["late", "moving", "vanished"].contains($0.outcome) }) { throw ExitCode(1) }
             }
         }
 
@@ -43,11 +43,15 @@ extension SpoolLoader {
             var results: [RollUp.Result] = []
             for day in days {
                 switch day.verdict {
+                case .vanished where self.day.isEmpty:
+                    results.append(RollUp.Result(day: day.day, rows: day.rawRows, bars: 0, outcome: "vanished"))
                 case .late: results.append(RollUp.Result(day: day.day, rows: day.rawRows, bars: 0, outcome: "late"))
                 case .current where self.day.isEmpty || day.isDropped: continue
-                case .current, .needed:
+                case .current, .needed, .vanished:
                     results.append(
-                        dryRun ? RollUp.Result(day: day.day, rows: day.rawRows, bars: 0, outcome: "would roll") : try rollUp.roll(day.day))
+                        dryRun
+                            ? RollUp.Result(day: day.day, rows: day.rawRows, bars: 0, outcome: "would roll")
+                            : try rollUp.roll(day.day, isForced: !self.day.isEmpty))
                 }
             }
             return results
@@ -63,6 +67,11 @@ extension SpoolLoader {
                     print(
                         "! \(result.day): \(result.rows) rows came after the day's rows were dropped; its bars stay as they are, without these"
                     )
+                case "vanished":
+                    print(
+                        "! \(result.day): only \(result.rows) rows are there, fewer than its bars are of: ClickHouse's TTL or somebody has taken the others; its bars stay"
+                    )
+                case "current": print("\(result.day): no rows")
                 default: print("! \(result.day): rows come in too fast to make its bars; the next run does")
                 }
             }

@@ -82,6 +82,11 @@ final class Migrator {
         self.lock = lock
         defer { lock.release() }
         try server.waitForEarlierRuns()
+        // Its rows could not go back into a table that is another one by then.
+        guard try !server.isTrue(Retain.isAsideThere) else {
+            throw CommandFailure(
+                "a table \(Retain.aside) is there: `spool-loader retain` has ended in its middle; run it again, then this", code: 1)
+        }
         try change(MigrationLog.createQuery(cluster: cluster))
         let plan = try plan()
         nextEntry = (try entries().map(\.number).max() ?? 0) + 1
@@ -121,7 +126,10 @@ final class Migrator {
 
     private func run(_ statement: MigrationStatement) throws {
         guard let forEach = statement.block.forEach else { return try send(statement, each: nil) }
-        let values = String(decoding: try server.ask("\(forEach) FORMAT TSVRaw"), as: UTF8.self).split(separator: "\n").map(String.init)
+        let values = String(decoding: try server.ask("\(forEach) FORMAT TSVRaw"), as: UTF8.self).split(
+            separator: "\n", omittingEmptySubsequences: false
+        )
+        .dropLast().map(String.init)
         for (index, value) in values.enumerated() {
             try lock?.check()
             try send(statement, each: value)
@@ -138,10 +146,14 @@ final class Migrator {
     }
 
     /// Sends a statement until it is known to be done.
-    private func change(_ sql: String, doneIf: String? = nil) throws {
+    ///
+    /// - Parameter isOwn: whether it is about the log, which holds texts of statements: those do not make it one for a cluster.
+    private func change(_ sql: String, doneIf: String? = nil, isOwn: Bool = false) throws {
         var lastProblem = ""
-        for _ in 0..<Self.mostLostAnswers {
-            let isDistributed = cluster != nil && sql.contains("ON CLUSTER")
+        for attempt in 0..<Self.mostLostAnswers {
+            // While no answer came, another migrator may have taken this one for dead.
+            if attempt > 0 { try lock?.check() }
+            let isDistributed = cluster != nil && !isOwn && sql.contains("ON CLUSTER")
             let parameters = isDistributed ? DistributedAnswer.settings : ["async_insert": "0"]
             switch try server.send(sql, parameters: parameters) {
             case .done(let answer):
@@ -164,7 +176,7 @@ final class Migrator {
                 number: nextEntry, at: "", id: statement.id, title: statement.block.title, state: state, checksum: statement.checksum,
                 text: statement.block.text, migrator: lock?.sign.who ?? "", cluster: cluster ?? "")
         }
-        try change(MigrationLog.insertQuery(entries))
+        try change(MigrationLog.insertQuery(entries), isOwn: true)
     }
 
     private func wait(for need: String, _ statement: MigrationStatement) throws {

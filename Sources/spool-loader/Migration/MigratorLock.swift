@@ -47,7 +47,7 @@ final class MigratorLock {
     }
 
     private func takeAlone() throws {
-        for _ in 0..<Self.mostLooks {
+        for look in 0...Self.mostLooks {
             switch try decision() {
             case .holds(let dead):
                 for sign in dead {
@@ -55,12 +55,12 @@ final class MigratorLock {
                     drop(sign)
                 }
                 return
+            case .waits(let other) where look == Self.mostLooks: throw Self.taken(by: other)
             case .waits: server.wait(Self.lookAgainAfter)
             case .withdraws(let other): throw Self.taken(by: other)
             case .lost: throw Self.lost
             }
         }
-        if case .waits(let other) = try decision() { throw Self.taken(by: other) }
     }
 
     private static func taken(by other: MigratorSign) -> CommandFailure {
