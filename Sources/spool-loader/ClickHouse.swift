@@ -255,9 +255,12 @@ func percentEncoded(_ text: String) -> String {
 struct CommandFailure: Error, CustomStringConvertible {
     let description: String
     let code: Int32
+    /// ClickHouse has answered that it does not do this, so nothing of it has happened.
+    let isRefusal: Bool
 
-    init(_ description: String, code: Int32) {
+    init(_ description: String, code: Int32, isRefusal: Bool = false) {
         self.description = description
         self.code = code
+        self.isRefusal = isRefusal
     }
 }

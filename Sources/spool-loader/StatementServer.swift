@@ -89,11 +89,12 @@ final class StatementServer {
                     try waitForEnd(of: "Settings['log_comment'] = \(quotedString(comment))")
                 }
                 return .doubt(problem)
-            case .exception(_, let text):
+            case .exception(let code, let text):
                 let problem = "ClickHouse at \(url): \(text)"
                 switch answer.reactionToQuestion {
                 case .retryNow, .backOff, .tooManyParts: try pause(for: problem)
-                default: throw CommandFailure(problem, code: 74)
+                // 341 says that a column's type has changed already, and its values could not be rewritten.
+                default: throw CommandFailure(problem, code: 74, isRefusal: code != 341)
                 }
             }
         }

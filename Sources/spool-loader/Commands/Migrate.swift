@@ -98,7 +98,7 @@ extension SpoolLoader {
                         "table \(table.name): with the retention that the configuration gives, ClickHouse would drop \(expired?.count ?? 0) partitions by itself, "
                             + "the oldest \(first.text); run `spool-loader retain` first, then this again", code: 1)
                 }
-                try opened.migrator.alter("ALTER TABLE \(quotedIdentifier(table.name)) MODIFY TTL \(phrase)")
+                try opened.migrator.setTTL(of: table.name, to: phrase)
                 print("\(table.name): its TTL is \(phrase) now, as the configuration says")
             }
         }

@@ -95,11 +95,11 @@ final class Migrator {
         return plan.pending.count
     }
 
-    /// Sends a statement that is in no file, under the lock of a migration.
-    func alter(_ sql: String) throws {
+    /// Sets a table's TTL to what the configuration says, on every server of a cluster, under the lock of a migration.
+    func setTTL(of table: String, to phrase: SQLPhrase) throws {
         let lock = try MigratorLock(server: server, cluster: cluster, log: log)
         defer { lock.release() }
-        try change(sql)
+        try change("ALTER TABLE \(quotedIdentifier(table))\(MigrationLog.onCluster(cluster)) MODIFY TTL \(phrase)")
     }
 
     private func carryOut(_ step: MigrationPlan.Step) throws {
@@ -116,12 +116,22 @@ final class Migrator {
             do {
                 try run(statement)
             } catch let failure as CommandFailure {
+                // What ClickHouse has refused at once is as if it had never been begun: its text may be mended.
+                if failure.isRefusal, step.reached != .started, isOneRequest(statement) { try note([statement], .planned) }
                 throw CommandFailure("\(statement.id) (\(statement.block.title)): \(failure)", code: failure.code)
             }
         }
         try note([statement], .done)
         let seconds = durationText(Double(Clock.monotonic() - began) / 1e9)
         say("applied \(statement.id): \(statement.block.title) (\(isThere ? "was there" : seconds))")
+    }
+
+    /// Whether it is sent once and changes all or nothing: an INSERT that fails in its middle may leave rows, and of several requests, or on a cluster, some may
+    /// have been carried out.
+    private func isOneRequest(_ statement: MigrationStatement) -> Bool {
+        guard cluster == nil, statement.block.forEach == nil, let kind = try? SchemaStatement(statement.block).kind else { return false }
+        if case .insert = kind { return false }
+        return true
     }
 
     private func run(_ statement: MigrationStatement) throws {
@@ -155,7 +165,14 @@ final class Migrator {
             if attempt > 0 { try lock?.check() }
             let isDistributed = cluster != nil && !isOwn && sql.contains("ON CLUSTER")
             let parameters = isDistributed ? DistributedAnswer.settings : ["async_insert": "0"]
-            switch try server.send(sql, parameters: parameters) {
+            let sent: StatementServer.Sent
+            do throws(CommandFailure) {
+                sent = try server.send(sql, parameters: parameters)
+            } catch {
+                // Of a send before that had no answer nobody knows what it did.
+                throw attempt == 0 ? error : CommandFailure(error.description, code: error.code)
+            }
+            switch sent {
             case .done(let answer):
                 if isDistributed, let problem = try DistributedAnswer(answer).problem { throw CommandFailure(problem, code: 74) }
                 return

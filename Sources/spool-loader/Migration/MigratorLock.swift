@@ -96,14 +96,18 @@ final class MigratorLock {
         sign.seen = now
         renewed = Clock.monotonic()
         do {
-            _ = try server.send(renewal)
+            _ = try server.send(renewal, parameters: renewalSettings)
         } catch let failure {
             guard case .lost = try decision() else { throw failure }
             throw Self.lost
         }
     }
 
-    private var renewal: String { "ALTER TABLE \(sign.tableName) MODIFY COMMENT \(quotedString(sign.comment))" }
+    /// On every server of a cluster: a migrator that works through another one must see it too.
+    private var renewal: String {
+        "ALTER TABLE \(sign.tableName)\(MigrationLog.onCluster(cluster)) MODIFY COMMENT \(quotedString(sign.comment))"
+    }
+    private var renewalSettings: [String: String] { cluster == nil ? [:] : DistributedAnswer.settings }
 
     /// While a long statement runs.
     private func renewInPassing() {
@@ -111,7 +115,7 @@ final class MigratorLock {
         sign.seen = now
         renewed = Clock.monotonic()
         isRenewing = true
-        server.clickHouse.query(renewal) { [self] _ in isRenewing = false }
+        server.clickHouse.query(renewal, parameters: renewalSettings) { [self] _ in isRenewing = false }
     }
 
     func release() {
