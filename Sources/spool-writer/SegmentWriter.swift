@@ -28,6 +28,9 @@ final class SegmentWriter {
         var maxEventTime = Int64.min
         /// A sync failed: nothing may be appended any more.
         var isSuspect = false
+        /// The index is there and counts as durable. A mark that says so may have been read although it could not be synced, so
+        /// that from here on no byte of the segment changes.
+        var isEnded = false
     }
 
     private struct Pending {
@@ -212,7 +215,7 @@ final class SegmentWriter {
 
     /// Writes what was cut. Nothing is durable until ``sync(now:)``; after an error the same bytes are tried again next time.
     func write(now: Int64) throws(IOFailure) {
-        if active?.isSuspect == true { try abandon(now: now) }
+        if let active, active.isSuspect || active.isEnded { try abandon(now: now) }
         guard writtenBytes < unsynced.count else { return }
         if active == nil { try begin(now: now) }
         guard let active else { return }
@@ -247,9 +250,9 @@ final class SegmentWriter {
             isUnpublished = true
         }
         // Also after a mark could not be written: what is durable must not wait for the next rows to be seen.
-        if isUnpublished, let active { try publish(active, now: now, sealed: false, durably: false) }
+        if isUnpublished, let active, !active.isEnded { try publish(active, now: now, sealed: false, durably: false) }
         if let active, !active.entries.isEmpty,
-            active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge || active.entries.count >= Self.segmentChunks
+            active.isEnded || active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge || active.entries.count >= Self.segmentChunks
         {
             try seal(now: now)
         }
@@ -393,15 +396,19 @@ final class SegmentWriter {
     /// Ends the active segment with its index, where it was last durable. When this returns, all of it and its mark are durable.
     private func close(now: Int64) throws(IOFailure) {
         guard var segment = active else { return }
-        // What an earlier try left behind this place must not stand behind the index.
-        try segment.file.truncate(to: segment.durableBytes)
-        let index = SegmentIndex.encode(
-            entries: segment.entries, firstSequence: segment.header.firstSequence, firstIngest: segment.firstIngest, sealed: now,
-            at: segment.durableBytes)
-        try segment.file.write(index, at: segment.durableBytes)
-        try segment.file.sync()
-        segment.durableBytes += UInt64(index.count)
-        // Until the mark says so the segment is active: a second try writes the index to the same place.
+        if !segment.isEnded {
+            // What an earlier try left behind this place must not stand behind the index.
+            try segment.file.truncate(to: segment.durableBytes)
+            let index = SegmentIndex.encode(
+                entries: segment.entries, firstSequence: segment.header.firstSequence, firstIngest: segment.firstIngest, sealed: now,
+                at: segment.durableBytes)
+            try segment.file.write(index, at: segment.durableBytes)
+            try segment.file.sync()
+            segment.durableBytes += UInt64(index.count)
+            segment.isEnded = true
+            active = segment
+        }
+        // A second try writes the mark alone: a loader may have read the one that could not be synced.
         try publish(segment, now: now, sealed: true, durably: true)
         active = nil
     }

@@ -216,4 +216,38 @@ import Testing
         try recorder.finish()
         #expect(try spool.numbers() == [0, 1, 2])
     }
+
+    @Test("a segment whose mark says sealed does not change any more, also when that mark could not be synced")
+    func sealedStays() throws {
+        let spool = try TestSpool()
+        let recorder = try spool.recorder()
+        let source = Source(name: nil)
+        try take(0..<3, recorder, source)
+        #expect(recorder.commit())
+        let segment = try spool.newest()
+        let mark = "\(spool.spoolPath)/ticks/durable"
+        // Takes what is written, and cannot be synced: a loader would have read the mark.
+        try Directory.removeIfPresent(mark)
+        try #require(symlink("/dev/null", mark) == 0)
+        let error = #expect(throws: IOFailure.self) { try recorder.finish() }
+        #expect((error?.code, error?.path) == (EINVAL, mark))
+        let sealed = try Bytes.read(segment)
+        guard case .sealed = try SegmentWalk.contents(of: sealed).ending else {
+            Issue.record("not sealed")
+            return
+        }
+        usleep(1_000)
+        #expect(throws: IOFailure.self) { try recorder.finish() }
+        try take(3..<5, recorder, source)
+        #expect(!recorder.commit())
+        #expect(try Bytes.read(segment) == sealed)
+        #expect(source.complete == 3)
+        try Directory.removeIfPresent(mark)
+        #expect(recorder.commit())
+        #expect(try Bytes.read(segment) == sealed)
+        #expect(try spool.mark()?.segmentNumber == 2)
+        try recorder.finish()
+        #expect(try spool.contents().map(\.rows.count) == [3, 2])
+        #expect(try spool.numbers() == [0, 1, 2, 3, 4])
+    }
 }
