@@ -251,11 +251,13 @@ final class SegmentWriter {
         }
         // Also after a mark could not be written: what is durable must not wait for the next rows to be seen.
         if isUnpublished, let active, !active.isEnded { try publish(active, now: now, sealed: false, durably: false) }
-        if let active, !active.entries.isEmpty,
-            active.isEnded || active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge || active.entries.count >= Self.segmentChunks
-        {
-            try seal(now: now)
-        }
+        if let active, !active.entries.isEmpty, active.isEnded || isFull(active, now: now) { try seal(now: now) }
+    }
+
+    /// Whether `active` has reached one of the limits of a segment: bytes, age, chunks.
+    private func isFull(_ active: Active, now: Int64) -> Bool {
+        active.durableBytes >= UInt64(segmentBytes) || now - active.created >= segmentAge
+            || active.entries.count >= Self.segmentChunks
     }
 
     /// Ends the active segment with its index. When this returns, all of it and its mark are durable.
