@@ -600,7 +600,8 @@ def main() -> int:
         if world is not None:
             world.close()
             world.remove(keep=status != 0 or options.keep)
-    assert world is not None
+    if world is None:
+        return status
     print(table_of(tallies), end="")
     for note in world.notes:
         print(f"note        {note}")
