@@ -73,7 +73,7 @@ public struct Configuration: Sendable {
     public func checkSections(tables: [String]) throws(ConfigFailure) {
         for (table, file) in tableSections.sorted(by: { $0.key < $1.key }) where !tables.contains(table) {
             throw ConfigFailure(
-                description: "\(file): [tables.\(table)]: schemas define no such table to record into; they define "
+                description: "\(file): [tables.\(table)]: schemas define no such table; they define "
                     + "\(tables.sorted().joined(separator: ", ")). Mend the name, or remove the section")
         }
     }

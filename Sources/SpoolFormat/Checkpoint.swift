@@ -140,6 +140,7 @@ public struct Checkpoint: Equatable, Sendable {
         checkpoint.version = try number(words("version", 1)[0])
         checkpoint.epoch = try number(words("epoch", 1)[0])
         checkpoint.next = try number(words("next", 1)[0])
+        guard checkpoint.next > 0 else { throw .malformed("checkpoint: next 0, but sequences begin with 1") }
         checkpoint.segmentNumber = try number(words("segment", 1)[0])
         checkpoint.offset = try number(words("offset", 1)[0])
         checkpoint.rowsLoaded = try number(words("rows-loaded", 1)[0])

@@ -22,11 +22,11 @@ public struct ClusterRendering: Sendable {
         var tokens = try SQLTokens(block.sql, file: block.file, line: block.line)
         switch try SchemaStatement(block).kind {
         case .createTable(let table): return [try replicated(&tokens, table), whole(of: table.name)]
-        case .createView(let name), .dropView(let name): return [onCluster(tokens, after: name)]
+        case .createView(let name, _), .dropView(let name): return [onCluster(tokens, after: name)]
         case .alterTable(let name, _): return try altered(&tokens, name)
         case .dropTable(let name): return [dropWhole(of: name), onCluster(tokens, after: name)]
         case .exchangeTables, .renameTable:
-            var statements = [tokens.replacing([(tokens.count..<tokens.count, " ON CLUSTER \(quoted(cluster))")])]
+            var statements = [tokens.replacing([(tokens.count..<tokens.count, " ON CLUSTER \(quotedIdentifier(cluster))")])]
             if case .renameTable(let old, let new) = try SchemaStatement(block).kind { statements += [dropWhole(of: old), whole(of: new)] }
             return statements
         case .insert:
@@ -64,24 +64,23 @@ public struct ClusterRendering: Sendable {
     }
 
     private func whole(of table: String) -> String {
-        "CREATE TABLE IF NOT EXISTS \(quoted(table + Self.wholeSuffix)) ON CLUSTER \(quoted(cluster)) AS \(quoted(table))\n"
-            + "ENGINE = Distributed(\(text(cluster)), \(text(database)), \(text(table)), rand())"
+        "CREATE TABLE IF NOT EXISTS \(quotedIdentifier(table + Self.wholeSuffix)) ON CLUSTER \(quotedIdentifier(cluster)) AS \(quotedIdentifier(table))\n"
+            + "ENGINE = Distributed(\(quotedString(cluster)), \(quotedString(database)), \(quotedString(table)), rand())"
     }
 
     private func dropWhole(of table: String) -> String {
-        "DROP TABLE IF EXISTS \(quoted(table + Self.wholeSuffix)) ON CLUSTER \(quoted(cluster))"
+        "DROP TABLE IF EXISTS \(quotedIdentifier(table + Self.wholeSuffix)) ON CLUSTER \(quotedIdentifier(cluster))"
     }
 
     /// The table that reads all shards has the columns, and nothing else of what can be altered.
     private func altered(_ tokens: inout SQLTokens, _ table: String) throws(SchemaError) -> [String] {
-        let statement = onCluster(tokens, after: table)
-        _ = tokens.taken(keyword: "ALTER")
-        _ = tokens.taken(keyword: "TABLE")
-        _ = try tokens.takeWord("a table")
-        let columns = try tokens.takeChanges().changes.filter { Self.concernsColumns($0.change) }
+        let windows = (0..<tokens.count).filter { tokens[$0] == .word("non_replicated_deduplication_window") }
+        let statement = tokens.replacing(
+            [afterName(tokens, table)] + windows.map { ($0..<$0 + 1, "replicated_deduplication_window") })
+        let columns = try tokens.takeAlter().changes.filter { Self.concernsColumns($0.change) }
         guard !columns.isEmpty else { return [statement] }
         let actions = columns.map { tokens.source($0.tokens) }.joined(separator: ", ")
-        return [statement, "ALTER TABLE \(quoted(table + Self.wholeSuffix)) ON CLUSTER \(quoted(cluster)) \(actions)"]
+        return [statement, "ALTER TABLE \(quotedIdentifier(table + Self.wholeSuffix)) ON CLUSTER \(quotedIdentifier(cluster)) \(actions)"]
     }
 
     private static func concernsColumns(_ change: TableChange) -> Bool {
@@ -95,18 +94,6 @@ public struct ClusterRendering: Sendable {
 
     private func afterName(_ tokens: SQLTokens, _ name: String) -> (Range<Int>, String) {
         let index = (0..<tokens.count).first { tokens[$0] == .word(name) } ?? 0
-        return (index..<index + 1, "\(quoted(name)) ON CLUSTER \(quoted(cluster))")
-    }
-
-    private func quoted(_ name: String) -> String { "`" + escaped(name, "`") + "`" }
-    private func text(_ value: String) -> String { "'" + escaped(value, "'") + "'" }
-
-    private func escaped(_ text: String, _ quote: Unicode.Scalar) -> String {
-        var result = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
-            if scalar == quote || scalar == "\\" { result.append("\\") }
-            result.append(scalar)
-        }
-        return String(result)
+        return (index..<index + 1, "\(quotedIdentifier(name)) ON CLUSTER \(quotedIdentifier(cluster))")
     }
 }

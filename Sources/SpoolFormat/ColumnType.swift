@@ -89,14 +89,7 @@ extension ColumnType.Scalar {
     }
 
     private static func list(_ cases: [ColumnType.EnumCase]) -> String {
-        cases.map { "'\(escaped($0.name))' = \($0.value)" }.joined(separator: ", ")
-    }
-
-    private static func escaped(_ name: String) -> String {
-        name.reduce(into: "") { text, character in
-            if character == "'" || character == "\\" { text.append("\\") }
-            text.append(character)
-        }
+        cases.map { "\(quotedString($0.name)) = \($0.value)" }.joined(separator: ", ")
     }
 }
 

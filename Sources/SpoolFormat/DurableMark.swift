@@ -83,7 +83,7 @@ public struct DurableMark: Equatable, Sendable {
             minEventTime: try reader.take(), maxEventTime: try reader.take(), publications: try reader.take())
         var named = mark
         named.writer = try reader.takeText8()
-        guard number > 0, number <= 9_999_999_999, mark.durableEnd >= first, NameRule.isWriterID(named.writer) else {
+        guard number > 0, first > 0, number <= 9_999_999_999, mark.durableEnd >= first, NameRule.isWriterID(named.writer) else {
             throw .malformed("the durable mark contradicts itself")
         }
         return named

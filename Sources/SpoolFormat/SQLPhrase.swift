@@ -10,6 +10,25 @@ public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
 
     private init(text: String) { self.text = text }
 
+    /// - Parameter database: whose name goes from before the names of its tables: ClickHouse writes it there.
+    public init(parsing text: String, database: String) throws(SchemaError) {
+        let tokens = try SQLTokens(text, file: "")
+        var places: [(tokens: Range<Int>, text: String)] = []
+        for index in 0..<tokens.count where tokens[index] == .word(database) && index + 1 < tokens.count && tokens[index + 1] == .mark(".")
+        {
+            places.append((index..<index + 2, ""))
+        }
+        let bare = try SQLTokens(tokens.replacing(places), file: "")
+        self.init(bare, 0..<bare.count)
+    }
+
+    /// Parts with commas between.
+    init(parts: [SQLPhrase]) { text = parts.map(\.text).joined(separator: ", ") }
+
+    static func += (left: inout SQLPhrase, right: SQLPhrase) {
+        if right != .nothing { left = SQLPhrase(text: left == .nothing ? right.text : "\(left) \(right)") }
+    }
+
     /// `toDateTime(column) + toIntervalDay(30)`.
     public init(ttlOf column: String, function: String, count: Int) { text = "toDateTime(\(column)) + \(function)(\(count))" }
 
@@ -115,7 +134,7 @@ public struct SQLPhrase: Equatable, Sendable, CustomStringConvertible {
         switch token {
         case .word(let text), .number(let text): text
         case .mark(let mark): String(mark)
-        case .string(let text): "'" + text.reduce(into: "") { $0 += $1 == "'" || $1 == "\\" ? "\\\($1)" : "\($1)" } + "'"
+        case .string(let text): quotedString(text)
         }
     }
 }

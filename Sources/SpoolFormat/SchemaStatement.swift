@@ -3,7 +3,7 @@ public struct SchemaStatement: Equatable, Sendable {
     public enum Kind: Equatable, Sendable {
         case createTable(TableDefinition)
         /// A view over other tables; nothing is stored.
-        case createView(String)
+        case createView(String, query: String)
         case alterTable(String, [TableChange])
         case dropTable(String)
         case dropView(String)
@@ -32,7 +32,16 @@ public struct SchemaStatement: Equatable, Sendable {
 
     /// What is wrong with a statement that could neither be sent twice nor says how to see that it has happened; nil if nothing.
     public static func complaintAboutRepeating(_ block: StatementBlock) throws(SchemaError) -> SchemaError? {
-        guard block.doneIf == nil, !(try SchemaStatement(block).isRepeatable) else { return nil }
+        let statement = try SchemaStatement(block)
+        if statement.isRepeatable { return nil }
+        if case .insert(let table) = statement.kind {
+            return SchemaError(
+                file: block.file, line: block.line,
+                reason:
+                    "an INSERT that breaks off leaves a part of its rows, and must not bring them again when it is sent again: leave out what is there, as in "
+                    + "WHERE (spool_writer, spool_seq) NOT IN (SELECT spool_writer, spool_seq FROM \(table))")
+        }
+        guard block.doneIf == nil else { return nil }
         return SchemaError(
             file: block.file, line: block.line,
             reason:
@@ -42,10 +51,8 @@ public struct SchemaStatement: Equatable, Sendable {
 
     private static func read(_ tokens: inout SQLTokens, _ block: StatementBlock) throws(SchemaError) -> (Kind, Bool) {
         if tokens.taken(keyword: "CREATE") { return try readCreate(&tokens, block) }
-        if tokens.taken(keyword: "ALTER") {
-            try tokens.take(keyword: "TABLE")
-            let table = try tokens.takeWord("a table")
-            let (changes, isRepeatable) = try tokens.takeChanges()
+        if tokens.isNext(keyword: "ALTER") {
+            let (table, changes, isRepeatable) = try tokens.takeAlter()
             return (.alterTable(table, changes.map(\.change)), isRepeatable)
         }
         if tokens.taken(keyword: "DROP") {
@@ -72,9 +79,9 @@ public struct SchemaStatement: Equatable, Sendable {
         if tokens.taken(keyword: "INSERT") {
             try tokens.take(keyword: "INTO")
             let table = try tokens.takeWord("a table")
+            let leavesOut = tokens.leavesOutRows(of: table)
             tokens.skip(to: tokens.count)
-            // An insert that leaves out what is there already names the table again; nothing else could be sent twice.
-            return (.insert(table), SQLPhrase(tokens, 0..<tokens.count).names(table, times: 2))
+            return (.insert(table), leavesOut)
         }
         throw tokens.error(known)
     }
@@ -87,8 +94,9 @@ public struct SchemaStatement: Equatable, Sendable {
             tokens.takeIfNotExists()
             let name = try tokens.takeWord("a view")
             try tokens.take(keyword: "AS")
+            let query = tokens.source(tokens.next..<tokens.count)
             tokens.skip(to: tokens.count)
-            return (.createView(name), isGuarded)
+            return (.createView(name, query: query), isGuarded)
         }
         if tokens.isNext(keyword: "MATERIALIZED") {
             throw tokens.error(
@@ -103,9 +111,21 @@ public struct SchemaStatement: Equatable, Sendable {
     }
 }
 
-extension SQLPhrase {
-    fileprivate func names(_ word: String, times: Int) -> Bool {
-        guard let tokens = try? SQLTokens(text, file: "") else { return false }
-        return (0..<tokens.count).count { tokens[$0] == .word(word) } >= times
+extension SQLTokens {
+    /// Whether a condition `NOT IN (SELECT ... FROM table ...)` stands behind.
+    fileprivate func leavesOutRows(of table: String) -> Bool {
+        func isWord(_ index: Int, _ text: String) -> Bool {
+            guard index < count, case .word(let word) = self[index] else { return false }
+            return word.uppercased() == text
+        }
+        for index in next..<count where isWord(index, "NOT") && isWord(index + 1, "IN") {
+            var group = self
+            group.skip(to: index + 2)
+            guard (try? group.skipGroup()) != nil else { continue }
+            if (index + 2..<group.next).contains(where: { isWord($0, "FROM") && $0 + 1 < count && self[$0 + 1] == .word(table) }) {
+                return true
+            }
+        }
+        return false
     }
 }

@@ -12,7 +12,8 @@ public enum SchemaText {
 public struct SchemaModel: Equatable, Sendable {
     /// In the order of their creation.
     public private(set) var tables: [TableDefinition] = []
-    public private(set) var views: Set<String> = []
+    /// What each view selects, by name.
+    public private(set) var views: [String: String] = [:]
     /// Recorded tables that were renamed away, by the name under which their rows lie in the spool: another table must take it.
     private var awaited: [String: TableDefinition] = [:]
 
@@ -61,12 +62,12 @@ public struct SchemaModel: Equatable, Sendable {
         case .createTable(let table):
             guard self[table.name] == nil else { throw error("table \(table.name) is created twice") }
             tables.append(table)
-        case .createView(let name): views.insert(name)
+        case .createView(let name, let query): views[name] = query
         case .alterTable(let name, let changes):
             let index = try index(of: name)
             for change in changes { try tables[index].apply(change, file: block.fileName, error: error) }
         case .dropTable(let name): tables.remove(at: try index(of: name))
-        case .dropView(let name): views.remove(name)
+        case .dropView(let name): views[name] = nil
         case .exchangeTables(let first, let second):
             try exchange(try index(of: first), try index(of: second), error)
         case .renameTable(let name, let newName): try rename(try index(of: name), to: newName, error)
@@ -95,6 +96,12 @@ public struct SchemaModel: Equatable, Sendable {
     ) throws(SchemaError) {
         for column in old.columns where new.columns.first(where: { $0.name == column.name })?.column != column.column {
             throw error("table \(new.name) takes the place of \(old.name), and differs from it in column \(column.name)")
+        }
+        for column in new.columns {
+            guard let fate = old.retired[column.name] else { continue }
+            throw error(
+                "table \(new.name) takes the place of \(old.name), and has a column \(column.name), which \(old.name) had before (\(fate.file)): old spools have "
+                    + "rows with it, which would be taken for the new one's values; use another name")
         }
     }
 

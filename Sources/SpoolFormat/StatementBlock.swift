@@ -24,7 +24,7 @@ public struct StatementBlock: Equatable, Sendable {
     /// The whole block as it stands in the file: reading it again gives the same statement.
     public let text: String
     /// The statement with its comments, without what the author says about it and without a semicolon at its end.
-    public let sql: String
+    public private(set) var sql: String
     /// Of the first line of ``sql``, which may be a comment.
     let sqlLine: Int
     public let derived: String?
@@ -104,6 +104,24 @@ public struct StatementBlock: Equatable, Sendable {
         if (forEach != nil) != sql.contains(Self.eachPlace) {
             throw tokens.error("`-- for each:` and \(Self.eachPlace) belong together")
         }
+    }
+
+    /// The same statement with another TTL wherever it gives a table one.
+    public func withTTL(_ ttl: SQLPhrase) throws(SchemaError) -> StatementBlock {
+        var tokens = try SQLTokens(sql, file: file, line: sqlLine)
+        var places: [(tokens: Range<Int>, text: String)] = []
+        switch try SchemaStatement(self).kind {
+        case .createTable(let table) where table.ttl != .nothing:
+            if let place = TableDefinition.ttlClause(of: &tokens) { places.append((place, "TTL \(ttl)")) }
+        case .alterTable:
+            for (change, place) in try tokens.takeAlter().changes {
+                if case .modifyTTL = change { places.append((place, "MODIFY TTL \(ttl)")) }
+            }
+        default: break
+        }
+        var copy = self
+        if !places.isEmpty { copy.sql = tokens.replacing(places) }
+        return copy
     }
 
     private enum Kind: String, CaseIterable {

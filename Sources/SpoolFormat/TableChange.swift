@@ -27,10 +27,23 @@ extension SQLTokens {
         "ADD COLUMN, DROP COLUMN, RENAME COLUMN, MODIFY COLUMN, COMMENT COLUMN, MODIFY TTL, REMOVE TTL, MODIFY SETTING, ADD INDEX, DROP INDEX, "
         + "MATERIALIZE INDEX"
 
+    /// A whole `ALTER TABLE`.
+    mutating func takeAlter() throws(SchemaError) -> (
+        table: String, changes: [(change: TableChange, tokens: Range<Int>)], isRepeatable: Bool
+    ) {
+        try take(keyword: "ALTER")
+        try take(keyword: "TABLE")
+        let table = try takeWord("a table")
+        let (changes, isRepeatable) = try takeChanges()
+        return (table, changes, isRepeatable)
+    }
+
+    private static let actionWords: Set<String> = ["ADD", "COMMENT", "DROP", "MATERIALIZE", "MODIFY", "REMOVE", "RENAME"]
+
     /// The actions of an ALTER with where each of them stands.
     ///
     /// - Returns: also whether the statement can be sent twice.
-    mutating func takeChanges() throws(SchemaError) -> (changes: [(change: TableChange, tokens: Range<Int>)], isRepeatable: Bool) {
+    private mutating func takeChanges() throws(SchemaError) -> (changes: [(change: TableChange, tokens: Range<Int>)], isRepeatable: Bool) {
         var changes: [(TableChange, Range<Int>)] = []
         var isRepeatable = true
         repeat {
@@ -97,7 +110,7 @@ extension SQLTokens {
     }
 
     private mutating func takeModification() throws(SchemaError) -> TableChange {
-        if taken(keyword: "TTL") { return .modifyTTL(takeTTL(stopsAtComma: true)) }
+        if taken(keyword: "TTL") { return .modifyTTL(takeTTL(orActions: Self.actionWords)) }
         // A comma may be the next setting's or the next action's: let the whole rest be settings.
         if taken(keyword: "SETTING") { return .modifySettings(try takeSettings()) }
         try take(keyword: "COLUMN")

@@ -100,6 +100,22 @@ public struct TableDefinition: Equatable, Sendable {
         }
     }
 
+    /// Where the TTL of a whole `CREATE TABLE` stands.
+    static func ttlClause(of tokens: inout SQLTokens) -> Range<Int>? {
+        tokens.skip(to: 0)
+        while !tokens.isAtEnd {
+            let start = tokens.next
+            if tokens.taken(keyword: "TTL") {
+                _ = tokens.takeTTL(until: clauseWords)
+                return start..<tokens.next
+            }
+            // In brackets stand columns, of which one may be called so.
+            if tokens.peek == .mark("("), (try? tokens.skipGroup()) != nil { continue }
+            tokens.skip(to: start + 1)
+        }
+        return nil
+    }
+
     private static let clauseWords: Set<String> = ["ENGINE", "PARTITION", "ORDER", "PRIMARY", "SAMPLE", "TTL", "SETTINGS", "COMMENT"]
 
     // MARK: What it says
@@ -112,11 +128,8 @@ public struct TableDefinition: Equatable, Sendable {
         return rule
     }
 
-    public var retention: Retention? {
-        guard let tokens = try? SQLTokens(ttl.text, file: "") else { return nil }
-        var copy = tokens
-        return (try? copy.takeRetention())?.1
-    }
+    /// How long rows are kept by its TTL; nil if for ever, or by a TTL that is not understood.
+    public var retention: Retention? { ttl.retention }
 
     /// Whether a column decides where its rows lie, so that it can be neither dropped nor renamed.
     func isKey(_ column: String) -> Bool { [partitionBy, orderBy, primaryKey, ttl].contains { $0.names(column) } }
@@ -154,17 +167,18 @@ public struct TableDefinition: Equatable, Sendable {
         guard let time = events.firstIndex(where: { $0.name == partition.1 }), events[time].type == ColumnType(.dateTime64) else {
             throw fail("table \(name) is partitioned by \(partition.1): that must be a column of type DateTime64(9, 'UTC')")
         }
-        var retention: Retention?
-        if ttl != .nothing {
-            var clause = try SQLTokens(ttl.text, file: place.file, line: place.line)
-            let found = try clause.takeRetention()
-            guard found.0 == partition.1 else {
-                throw fail("table \(name): its TTL is on \(found.0), its partitions on \(partition.1); use one column")
+        let deletions = try ttl.deletions(file: place.file, line: place.line)
+        if let other = deletions.first(where: { $0.column != partition.1 }) {
+            throw fail("table \(name): its TTL is on \(other.column), its partitions on \(partition.1); use one column")
+        }
+        for column in events {
+            if let complaint = column.complaintAboutDefault {
+                throw fail("table \(name): column \(column.name): DEFAULT \(column.defaultText ?? ""): \(complaint)")
             }
-            retention = found.1
         }
         return TableSchema(
-            table: name, columns: events, eventTimeColumn: time, partitionRule: partition.0, retention: retention,
+            table: name, columns: events, eventTimeColumn: time, partitionRule: partition.0,
+            retention: Retention.soonest(deletions.map(\.keep)),
             isWriterLowCardinality: all.contains { $0.name == TableSchema.writerColumn && $0.isLowCardinality },
             retired: retired.keys.reduce(into: [:]) { $0[$1] = current($1)?.name.map(RetiredName.renamed) ?? .dropped })
     }
@@ -213,11 +227,19 @@ extension SQLTokens {
         return SQLPhrase(self, start..<next)
     }
 
-    /// `DELETE` at the end says what a TTL does anyway.
-    mutating func takeTTL(until words: Set<String> = [], stopsAtComma: Bool = false) -> SQLPhrase {
-        let phrase = takePhrase(until: words.union(["DELETE"]), stopsAtComma: stopsAtComma)
-        _ = taken(keyword: "DELETE")
-        return phrase
+    /// All parts of a TTL. `DELETE` is left out: a part does so anyway.
+    ///
+    /// - Parameter actions: words that begin something else behind a comma.
+    mutating func takeTTL(until words: Set<String> = [], orActions actions: Set<String> = []) -> SQLPhrase {
+        var parts: [SQLPhrase] = []
+        while true {
+            parts.append(takePhrase(until: words.union(["DELETE"]), stopsAtComma: true))
+            if taken(keyword: "DELETE") { parts[parts.count - 1] += takePhrase(until: words, stopsAtComma: true) }
+            guard peek == .mark(",") else { break }
+            if next + 1 < count, case .word(let word) = self[next + 1], actions.contains(word.uppercased()) { break }
+            skip(to: next + 1)
+        }
+        return SQLPhrase(parts: parts)
     }
 
     /// An index, projection or constraint behind its name.
@@ -327,7 +349,7 @@ extension SQLTokens {
         return (rule, column)
     }
 
-    /// `toDateTime(column) + INTERVAL n UNIT [DELETE]`, or the column itself.
+    /// `toDateTime(column) + INTERVAL n UNIT`, or the column itself.
     mutating func takeRetention() throws(SchemaError) -> (String, Retention) {
         let word = try takeWord("toDateTime(column)")
         var column = word
@@ -353,7 +375,6 @@ extension SQLTokens {
         guard keep.isCountable else {
             throw error("TTL of \(keep.count) \(keep.unit): ClickHouse counts up to 2106, so at most \(Retention.maxYears) years")
         }
-        _ = taken(keyword: "DELETE")
         return (column, keep)
     }
 

@@ -2,7 +2,7 @@
 public struct TargetEngine: Equatable, Sendable {
     /// Such as `MergeTree` or `ReplicatedMergeTree`.
     public let engine: String
-    /// nil if the table has no TTL that we understand.
+    /// After which rows can be gone; nil if the table has no TTL that we understand.
     public let retention: Retention?
     /// Values of the SETTINGS clause as text.
     public let settings: [String: String]
@@ -42,7 +42,7 @@ public struct TargetEngine: Equatable, Sendable {
                         partitioning = .other
                     }
                 } else if tokens.taken(keyword: "TTL") {
-                    retention = (try? tokens.takeRetention())?.1
+                    retention = tokens.takeTTL(until: ["SETTINGS"]).retention
                 } else if tokens.taken(keyword: "SETTINGS") {
                     while let name = try? tokens.takeWord("a setting"), tokens.taken("="), let value = try? tokens.takeAny() {
                         switch value {

@@ -5,8 +5,16 @@ public enum SchemaDirectory {
     /// Reads all `NNNN_name.sql` files.
     ///
     /// - Returns: the files in the order of their numbers, with their text.
+    /// - Throws: also for another file that ends in `.sql`: whoever put it there expects it to be applied.
     public static func files(_ path: String) throws -> [(name: String, text: String)] {
-        let names = try Directory.list(path).filter(isSchemaName)
+        let all = try Directory.list(path).filter { $0.lowercased().hasSuffix(".sql") }
+        if let other = all.first(where: { !isSchemaName($0) }) {
+            throw SchemaError(
+                file: "\(path)/\(other)", line: 0,
+                reason:
+                    "is not named NNNN_name.sql, with four digits that say when it is applied: rename it, or move it out of the directory")
+        }
+        let names = all
         guard !names.isEmpty else {
             throw SchemaError(file: path, line: 0, reason: "no file named NNNN_name.sql; give the directory with --schemas")
         }

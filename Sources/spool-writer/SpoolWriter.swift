@@ -91,7 +91,9 @@ extension SpoolWriter {
                     rule: try ConnectionRule(configuration),
                     rings: rings,
                     isBusy: configuration.text("writer.wait") == "busy",
-                    status: try WriterStatus(configuration: configuration, alarms: alarms, log: log), log: log)
+                    status: try StatusPublisher(
+                        configuration: configuration, setting: "writer.metrics", version: coldpathVersion, alarms: alarms, log: log),
+                    log: log)
                 let drained = configuration.text("writer.rings").map { ", rings \($0)" } ?? ""
                 log.notice("ready: writer \(recorder.spool.writer), spool \(recorder.spool.path), socket \(path)\(drained)")
                 notifySupervisor("READY=1")
@@ -127,9 +129,9 @@ extension SpoolWriter {
                     print("\(setting.key) = \"\(setting.value)\"    # \(setting.origin): \(setting.meaning)")
                 }
                 for warning in try configuration.checkConnection() { printToStandardError("spool-writer: \(warning)") }
-                let tables = try SchemaDirectory.tables(configuration.required("schemas"))
-                try configuration.checkSections(tables: tables.map(\.table))
-                for table in tables {
+                let model = try SchemaDirectory.model(configuration.required("schemas"))
+                try configuration.checkSections(tables: model.tables.map(\.name))
+                for table in try model.recorded() {
                     print(
                         "table \(table.table): \(table.columns.count) columns, by "
                             + "\(table.partitionRule == .day ? "day" : "month") of \(table.columns[table.eventTimeColumn].name)")

@@ -90,6 +90,10 @@ import Testing
                 try bytes[..<count].withUnsafeBytes { try DurableMark.decode($0) }
             }
         }
+        // Sequences begin with 1: readers count what is before them.
+        var zero = mark
+        (zero.segmentFirstSequence, zero.durableEnd) = (0, 0)
+        #expect(throws: FormatError.self) { try zero.encode().withUnsafeBytes { try DurableMark.decode($0) } }
         #expect(throws: FormatError.malformed("a mark of 129 bytes")) {
             try (bytes + [0]).withUnsafeBytes { try DurableMark.decode($0) }
         }

@@ -103,6 +103,69 @@ import Testing
         )
     }
 
+    @Test(
+        "of a TTL of several parts the first to delete counts, and none that only moves rows",
+        arguments: [
+            ("toDateTime(ts) + INTERVAL 90 DAY DELETE", 90, "toDateTime(ts) + toIntervalDay(90)"),
+            (
+                "toDateTime(ts) + INTERVAL 7 DAY TO DISK 'cold', toDateTime(ts) + INTERVAL 90 DAY DELETE", 90,
+                "toDateTime(ts) + toIntervalDay(7) TO DISK 'cold', toDateTime(ts) + toIntervalDay(90)"
+            ),
+            (
+                "toDateTime(ts) + INTERVAL 90 DAY DELETE, toDateTime(ts) + INTERVAL 2 WEEK DELETE WHERE symbol = 'x'", 14,
+                "toDateTime(ts) + toIntervalDay(90), toDateTime(ts) + toIntervalWeek(2) WHERE symbol = 'x'"
+            ),
+            (
+                "toDateTime(ts) + INTERVAL 7 DAY RECOMPRESS CODEC(ZSTD(9))", nil,
+                "toDateTime(ts) + toIntervalDay(7) RECOMPRESS CODEC(ZSTD(9))"
+            ),
+        ])
+    func ttls(text: String, days: Int?, phrase: String) throws {
+        func check(_ table: TableDefinition?) throws {
+            #expect(table?.ttl.text == phrase)
+            let keep = try #require(try table?.schema()).retention
+            #expect(keep.map { $0.unit == .week ? $0.count * 7 : $0.count } == days)
+        }
+        try check(try SchemaModel([("0001_x.sql", Self.table.replacing("toDateTime(ts) + INTERVAL 90 DAY DELETE", with: text))])["trades"])
+        let altered = try model("ALTER TABLE trades MODIFY TTL \(text), MODIFY COLUMN px Float64")
+        try check(altered["trades"])
+        #expect(altered["trades"]?.columns.first { $0.name == "px" }?.type.text == "Float64")
+        // As a server answers it.
+        let live =
+            "CREATE TABLE d.trades (`ts` DateTime64(9, 'UTC')) ENGINE = MergeTree PARTITION BY toDate(ts) ORDER BY ts TTL \(phrase) SETTINGS x = 1"
+        #expect(try TableDefinition(createQuery: live).ttl.text == phrase)
+        #expect(TargetEngine("MergeTree ORDER BY ts TTL \(phrase) SETTINGS x = 1").settings == ["x": "1"])
+        #expect(TargetEngine("MergeTree ORDER BY ts TTL \(phrase) SETTINGS x = 1").retention == altered["trades"]?.retention)
+    }
+
+    @Test("a configured time takes the place of what deletes, and leaves what moves")
+    func configuredTTL() throws {
+        let ttl = try #require(
+            try model("ALTER TABLE trades MODIFY TTL toDateTime(ts) + INTERVAL 7 DAY TO VOLUME 'cold', toDateTime(ts) + INTERVAL 90 DAY")[
+                "trades"]
+        ).ttl
+        #expect(
+            ttl.deleting(by: SQLPhrase(ttlOf: "ts", function: "toIntervalDay", count: 30)).text
+                == "toDateTime(ts) + toIntervalDay(30), toDateTime(ts) + toIntervalDay(7) TO VOLUME 'cold'")
+    }
+
+    @Test("a table that takes another's name cannot bring a column name that was given up there")
+    func givenUpName() {
+        let other = Self.table.replacing("trades", with: "other").replacing("venue String", with: "old String DEFAULT '', venue String")
+        let given = ["ALTER TABLE trades ADD COLUMN IF NOT EXISTS old Int8 DEFAULT 0", "ALTER TABLE trades DROP COLUMN IF EXISTS old"]
+        for last in [
+            "-- done if: SELECT 1\nEXCHANGE TABLES trades AND other",
+            "-- statement: a\n-- done if: SELECT 1\nRENAME TABLE trades TO gone\n-- statement: b\n-- done if: SELECT 1\nRENAME TABLE other TO trades",
+        ] {
+            let error = #expect(throws: SchemaError.self) { () throws(SchemaError) in
+                try self.model(given[0], given[1], "-- derived: x\n" + other, last)
+            }
+            #expect(
+                error?.reason.hasPrefix("table other takes the place of trades, and has a column old, which trades had before (0003_x.sql)")
+                    == true)
+        }
+    }
+
     @Test("tables trade their names; what is recorded stays under its name")
     func exchange() throws {
         let other = Self.table.replacing("trades", with: "trades_grouped").replacing(
@@ -252,7 +315,11 @@ import Testing
             ("DROP TABLE IF EXISTS a", false), ("ALTER TABLE a ADD COLUMN x String DEFAULT ''", true),
             ("ALTER TABLE a ADD COLUMN IF NOT EXISTS x String DEFAULT ''", false), ("ALTER TABLE a MODIFY COLUMN x String", false),
             ("ALTER TABLE a DROP COLUMN IF EXISTS x, RENAME COLUMN y TO z", true), ("INSERT INTO a SELECT 1", true),
-            ("INSERT INTO a SELECT x FROM b WHERE x NOT IN (SELECT x FROM a)", false), ("CREATE VIEW v AS SELECT 1", true),
+            ("INSERT INTO a SELECT x FROM b WHERE x NOT IN (SELECT x FROM a)", false), ("INSERT INTO a SELECT * FROM a", true),
+            ("INSERT INTO a SELECT x FROM a WHERE x NOT IN (SELECT x FROM b)", true),
+            ("-- done if: SELECT 1\nINSERT INTO a SELECT 1", true),
+            ("INSERT INTO a SELECT x FROM b WHERE (x, y) NOT IN (1, 2) AND x not in (SELECT x FROM a WHERE y IN (1))", false),
+            ("CREATE VIEW v AS SELECT 1", true),
             ("CREATE OR REPLACE VIEW v AS SELECT 1", false), ("RENAME TABLE a TO b", true),
         ])
     func repeating(sql: String, isRefused: Bool) throws {

@@ -143,6 +143,14 @@ import Testing
                 "\(table) TTL spool_seq + INTERVAL 1 DAY",
                 "0001_x.sql:1: table t: its TTL is on spool_seq, its partitions on ts; use one column"
             ),
+            (
+                "\(table) TTL ts + INTERVAL 1 DAY, spool_seq + INTERVAL 1 YEAR DELETE",
+                "0001_x.sql:1: table t: its TTL is on spool_seq, its partitions on ts; use one column"
+            ),
+            (
+                "\(table) TTL ts + INTERVAL 1 DAY * 2",
+                "0001_x.sql:1: TTL: text behind the interval; WHERE, GROUP BY, TO and RECOMPRESS are known"
+            ),
             ("\(table); SELECT 1", "0001_x.sql:1: more than one statement; give each a line `-- statement: WHAT IT DOES` above it"),
             ("\(table) /* open", "0001_x.sql:1: a comment is never closed"),
             ("CREATE TABLE t (\nts String COMMENT 'open\n)", "0001_x.sql:2: a quoted text is never closed"),

@@ -37,18 +37,58 @@ import Testing
         #expect(message() == "\(spool.schemaPath)/0001_b.sql: has the same number as 0001_a.sql")
         try Directory.remove("\(spool.schemaPath)/0001_b.sql")
         for (type, literal, reason) in [
-            ("UInt8", "256", "DEFAULT 256: 256 is outside 0 to 255"), ("Decimal(4, 2)", "'x'", "DEFAULT x: \"x\" is not a decimal number"),
-            ("Enum8('a' = 1)", "'b'", "DEFAULT b: \"b\" is not one of a"),
-            ("Bool", "1", "DEFAULT 1: expected true or false, found a number"),
+            ("UInt8", "256", "256: a whole number from 0 to 255 is expected"),
+            ("Decimal(4, 2)", "'x'", "x: digits with or without a decimal point are expected"),
+            ("Enum8('a' = 1)", "'b'", "b: one of a is expected"), ("Bool", "1", "1: true or false is expected"),
         ] {
             let text = TestSpool.ticks.replacing("note String DEFAULT ''", with: "note \(type) DEFAULT \(literal)")
             try Bytes.write(Array(text.utf8), to: "\(spool.schemaPath)/0001_a.sql")
-            #expect(message() == "schemas: column note: \(reason)")
+            #expect(message() == "\(spool.schemaPath)/0001_a.sql:1: table ticks: column note: DEFAULT \(reason)")
         }
+        try Bytes.write(Array(TestSpool.ticks.utf8), to: "\(spool.schemaPath)/0001_a.sql")
+        for name in ["12_b.sql", "0012-b.sql", "0012_.sql", "0012_b.SQL"] {
+            try Bytes.write(Array(TestSpool.ticks.utf8), to: "\(spool.schemaPath)/\(name)")
+            #expect(message().hasPrefix("\(spool.schemaPath)/\(name): is not named NNNN_name.sql"))
+            try Directory.remove("\(spool.schemaPath)/\(name)")
+        }
+        // Neither is one of the files.
+        for name in ["README.md", ".0012_b.sql.swp", "0012_b.sql~"] { try Bytes.write(Array("x".utf8), to: "\(spool.schemaPath)/\(name)") }
+        _ = try spool.recorder()
+    }
+
+    /// The migrator must pass no default that the writer does not take, and refuse none that it takes.
+    @Test(
+        "a default is refused with its file if, and only if, the writer's own parser would not take it",
+        arguments: [
+            ("Int8", "-128"), ("Int8", "127"), ("Int8", "128"), ("Int8", "-129"), ("Int8", "300"), ("Int8", "1.5"), ("Int8", "'1'"),
+            ("Int16", "-32768"), ("Int32", "2147483648"), ("Int64", "-9223372036854775808"), ("Int64", "9223372036854775808"),
+            ("UInt8", "-1"),
+            ("UInt8", "255"), ("UInt16", "65536"), ("UInt32", "4294967295"), ("UInt64", "18446744073709551615"),
+            ("UInt64", "18446744073709551616"),
+            ("Float32", "1" + String(repeating: "0", count: 38)), ("Float32", "1" + String(repeating: "0", count: 39)),
+            ("Float64", "1" + String(repeating: "0", count: 308)), ("Float64", "1" + String(repeating: "0", count: 309)),
+            ("Float64", "-0.5"), ("Float64", "'x'"), ("Bool", "true"), ("Bool", "'true'"), ("Bool", "0"), ("Decimal(4, 2)", "99.99"),
+            ("Decimal(4, 2)", "100"), ("Decimal(4, 2)", "-0.010"), ("Decimal(4, 2)", "0.001"), ("Decimal(4, 2)", "''"),
+            ("Decimal(38, 0)", "99999999999999999999999999999999999999"), ("Decimal(38, 0)", "100000000000000000000000000000000000000"),
+            ("Date", "'1970-01-01'"), ("Date", "'2149-06-06'"), ("Date", "'2149-06-07'"), ("Date", "'2026-02-29'"), ("Date", "0"),
+            ("DateTime('UTC')", "'2026-01-02T03:04:05Z'"), ("DateTime('UTC')", "'2026-01-02T03:04:05.5Z'"), ("DateTime('UTC')", "0"),
+            ("DateTime64(9, 'UTC')", "'2026-01-02T03:04:05.5Z'"), ("DateTime64(9, 'UTC')", "'1969-12-31T23:59:59Z'"),
+            ("DateTime64(9, 'UTC')", "'2026-01-02'"), ("Enum8('a' = 1, 'b' = 2)", "'b'"), ("Enum8('a' = 1)", "'B'"),
+            ("Enum16('a' = 1)", "1"),
+            ("UUID", "'01234567-89ab-cdef-0123-456789ABCDEF'"), ("UUID", "'01234567-89ab-cdef-0123-456789abcdeg'"), ("UUID", "''"),
+            ("FixedString(3)", "'abc'"), ("FixedString(3)", "'ab'"), ("FixedString(3)", "'abcd'"), ("FixedString(3)", "'aé'"),
+            ("String", "'it\\'s'"), ("Nullable(Int8)", "300"), ("Nullable(Int8)", "3"), ("LowCardinality(String)", "''"),
+        ])
+    func defaults(type: String, literal: String) throws {
+        let text = TestSpool.ticks.replacing("note String DEFAULT ''", with: "note \(type) DEFAULT \(literal)")
+        let model = try SchemaModel([("0001_a.sql", text)])
+        let column = try #require(model["ticks"]?.columns.first { $0.name == "note" }?.column)
+        let isTaken = (try? defaultBytes(of: column)) != nil
+        #expect(((try? model.recorded()) != nil) == isTaken)
     }
 
     @Test("defaults are stored by the rules of fields")
-    func defaults() throws {
+    func storedDefaults() throws {
         let schema = """
             CREATE TABLE t (ts DateTime64(9, 'UTC'), a UInt8 DEFAULT 7, b Decimal(9, 2) DEFAULT -1.5, c Enum8('x' = 1, 'y' = 2) DEFAULT 'y',
             d Nullable(String) DEFAULT 'it', e Date DEFAULT '2026-01-02', f Float64 DEFAULT -0.5, g Bool DEFAULT true,

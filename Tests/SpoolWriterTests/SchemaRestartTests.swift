@@ -292,7 +292,7 @@ struct SchemaRestartTests {
             }
         }
         #expect(try complaint("[tables.tocks]\nchunk_rows = 10\n") == nil)
-        let why = "schemas define no such table to record into; they define ticks, tocks. Mend the name, or remove the section"
+        let why = "schemas define no such table; they define ticks, tocks. Mend the name, or remove the section"
         #expect(try complaint("[tables.tucks]\nchunk_rows = 10\n") == "\(file): [tables.tucks]: \(why)")
         // Also one that says nothing.
         #expect(try complaint("[tables.ticks]\n[tables.tucks]\n") == "\(file): [tables.tucks]: \(why)")
