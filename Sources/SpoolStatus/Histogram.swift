@@ -1,5 +1,5 @@
-/// Counts of durations by size, from which percentiles are computed: five buckets to each power of ten, so that a percentile is known to
-/// within a quarter of itself.
+/// Counts of durations by size, from which percentiles are computed: five buckets to each power of ten, so that a percentile is known up
+/// to a factor of 1.6.
 public struct Histogram: Equatable, Sendable {
     /// Upper ends of the buckets, seconds: 100 µs to 1,000 s.
     public static let bounds: [Double] =

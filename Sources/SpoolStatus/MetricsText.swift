@@ -15,6 +15,12 @@ public struct MetricsText {
         sample(name, labels, value)
     }
 
+    /// Adds a further sample of a name that was added before.
+    public mutating func add(_ name: String, _ labels: [(String, String)], _ value: Double) {
+        precondition(described.contains(name), "\(name) was not described")
+        sample(name, labels, value)
+    }
+
     /// Adds a histogram: its buckets, sum and count.
     public mutating func add(_ name: String, _ help: String, _ labels: [(String, String)] = [], _ histogram: Histogram) {
         describe(name, .histogram, help)

@@ -28,9 +28,10 @@ public struct Watchdog {
     /// - Parameter progresses: whether the work gets on, or a person knows why it does not.
     /// - Returns: whether a sign of life is due.
     public mutating func isDue(_ now: Int64, progresses: Bool) -> Bool {
-        guard let interval, now >= next, progresses else { return false }
+        guard let interval, now >= next else { return false }
+        // Also when none is given: who waits for the next time must not wait for one that is past.
         next = now + interval
-        return true
+        return progresses
     }
 
     /// The same, and gives it.

@@ -137,7 +137,7 @@ final class Loader {
         let now = Clock.monotonic()
         return TableLoader.milliseconds(
             of: loaders.map(\.status),
-            atMost: min(poll, server.nextTending.map { $0 - now } ?? poll, status.nextDeadline.map { $0 - now } ?? poll),
+            atMost: min(poll, server.nextTending.map { $0 - now } ?? poll, status.nextDeadline - now),
             now: now)
     }
 

@@ -4,24 +4,16 @@ import SpoolFormat
 import SpoolIO
 import SpoolStatus
 
-/// What the loop does now and then for those who watch: figures for whoever asks over HTTP, a sign of life for the supervisor, a look at the clock
-/// and at checkpoints that stand still.
+/// What the loader says of itself to those who watch, and whether its checkpoints move.
 final class LoaderStatus {
-    /// How old figures may be. Nanoseconds.
-    private static let every: Int64 = 1_000_000_000
     /// How often the list of quarantined rows is read again though no row came to it: requeue writes it too.
     private static let recountEvery: Int64 = 10_000_000_000
     /// A checkpoint that stands still for that long for no reason that is known is a fault of the loader's own: then it is started anew.
     private static let hangsAfter: Int64 = 300_000_000_000
 
-    private let server: StatusServer?
-    private let alarms: Alarms
+    private let publisher: StatusPublisher
     private let log: Logger
     private let spool: SpoolDirectory
-    private let started = Double(Clock.now()) / 1e9
-    private var watchdog: Watchdog
-    private var clock = ClockWatch()
-    private var nextAt: Int64 = 0
     private var standstills: [String: Standstill] = [:]
     private var quarantined: [String: (rows: UInt64, at: Int64, count: QuarantineCount)] = [:]
     private var lastLags: [String: (next: UInt64, ingest: Int64)] = [:]
@@ -30,33 +22,27 @@ final class LoaderStatus {
         configuration: Configuration, spool: SpoolDirectory, alarms: Alarms, log: Logger,
         environment: [String: String] = processEnvironment()
     ) throws {
-        server = try configuration.text("loader.metrics").map { try StatusServer(address: $0, setting: "loader.metrics") }
+        publisher = try StatusPublisher(
+            configuration: configuration, setting: "loader.metrics", version: coldpathVersion, alarms: alarms, log: log,
+            environment: environment)
         self.spool = spool
-        self.alarms = alarms
         self.log = log
-        watchdog = Watchdog(environment: environment)
     }
 
-    /// When the supervisor expects a sign of life, on the clock that never jumps; nil if none does. Figures can wait for the loop.
-    var nextDeadline: Int64? { watchdog.nextFeed }
+    /// When ``tend(_:_:_:now:)`` is to be called at the latest, on the clock that never jumps.
+    var nextDeadline: Int64 { publisher.nextDeadline }
 
     func tend(_ loaders: [TableLoader], _ clickhouse: ClickHouse, _ parts: PartsLookout, now: Int64) {
         watchForStandstill(loaders, now)
-        watchdog.feed(now, progresses: !loaders.contains { hangs($0, now) })
-        guard now >= nextAt else { return }
-        nextAt = now + Self.every
-        if let step = clock.look() {
-            log.warning("the wall clock was set by \(step / 1_000_000) ms: lags before and after it do not compare")
+        publisher.tend(now: now, progresses: !loaders.contains { hangs($0, now) }) { process in
+            var figures = LoaderFigures(process: process)
+            figures.at = Clock.now()
+            figures.writer = spool.writer
+            figures.server = clickhouse.url
+            figures.serverClockOffset = parts.clockOffset
+            figures.tables = loaders.map { self.figures(of: $0, parts, now) }
+            return figures
         }
-        guard let server else { return }
-        var figures = LoaderFigures(
-            process: ProcessFigures(started: started, version: coldpathVersion, clock: clock, alarms: alarms.summary))
-        figures.at = Clock.now()
-        figures.writer = spool.writer
-        figures.server = clickhouse.url
-        figures.serverClockOffset = parts.clockOffset
-        figures.tables = loaders.map { self.figures(of: $0, parts, now) }
-        server.publish(figures, at: now)
     }
 
     private func figures(of loader: TableLoader, _ parts: PartsLookout, _ now: Int64) -> LoaderFigures.Table {

@@ -1,4 +1,4 @@
-/// When to look at a table's parts again, and what to say of what was seen.
+/// What to say of a table's parts, from one look at them to the next.
 struct PartsWatch {
     /// What is to be told to people.
     enum Notice: Equatable {

@@ -238,11 +238,7 @@ final class StatusLine: Sendable {
     }
 
     /// Characters in a line, as the terminal is now.
-    var width: Int {
-        var size = winsize()
-        guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
-        return Int(size.ws_col)
-    }
+    var width: Int { terminalSize(of: descriptor).width }
 
     /// Shows a line in place of the one before. In one write, old text overwritten and only what is left of it erased: nothing flickers.
     func redraw(_ line: String) {

@@ -33,11 +33,13 @@ struct SecretScrubber {
     /// Where the secret ends if it begins at this place in some disguise.
     private static func end(of secret: ArraySlice<UInt8>, in text: [UInt8], at index: Int) -> Int? {
         guard let byte = secret.first else { return index }
-        for form in forms(of: byte) where text[index...].starts(with: form) {
+        for form in formsOfBytes[Int(byte)] where text[index...].starts(with: form) {
             if let end = end(of: secret.dropFirst(), in: text, at: index + form.count) { return end }
         }
         return nil
     }
+
+    private static let formsOfBytes = (UInt8.min ... .max).map(forms(of:))
 
     private static func forms(of byte: UInt8) -> [[UInt8]] {
         let digits = hexDigits(byte)

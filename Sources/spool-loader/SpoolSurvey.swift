@@ -103,7 +103,7 @@ struct SpoolSurvey {
                 rows: trailer.rows, earliest: hasRows ? rfc3339(trailer.minEventTime) : nil,
                 latest: hasRows ? rfc3339(trailer.maxEventTime) : nil, bytes: size, durableBytes: size)
         }
-        guard let mark, mark.segmentNumber == name.number else {
+        guard let mark, mark.segment == name, mark.durableEnd >= name.firstSequence else {
             throw FormatError.malformed("not sealed, and the durable mark does not name it")
         }
         let hasRows = mark.minEventTime <= mark.maxEventTime

@@ -1,6 +1,7 @@
 import Logging
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// What the table in ClickHouse is like, and how rows of a segment go into it.
 extension TableLoader {

@@ -1,6 +1,7 @@
 import Logging
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// Which batch is next, and what stands in its way.
 extension TableLoader {

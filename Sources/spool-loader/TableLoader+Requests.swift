@@ -1,6 +1,7 @@
 import Logging
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// What is asked of ClickHouse and sent to it, and what the answers mean for a batch.
 extension TableLoader {

@@ -51,6 +51,7 @@ func durationText(_ seconds: Double) -> String {
 }
 
 private func oneDecimal(_ value: Double) -> String {
+    guard value.magnitude < 1e15 else { return "-" }
     let tenths = Int((value.magnitude * 10).rounded())
     return "\(value < 0 && tenths > 0 ? "-" : "")\(tenths / 10).\(tenths % 10)"
 }

@@ -50,7 +50,7 @@ struct ConnectionRule {
     ///   - others: users of the connections that are open.
     func refusal(of user: UInt32?, others: [UInt32?]) -> String? {
         let name = user.map { "user \($0)" } ?? "a user that the system does not name"
-        if let users, !users.contains(user ?? .max) || user == nil {
+        if let users, !(user.map(users.contains) ?? false) {
             return "\(name) may not connect: it is not among writer.socket_users"
         }
         guard others.count(where: { $0 == user }) >= mostOfOneUser else { return nil }

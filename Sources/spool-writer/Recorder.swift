@@ -27,8 +27,8 @@ final class Recorder {
     private var isOwnRow = false
     private var ignored: IgnoredValues
     private var namedSources: [String: Source] = [:]
-    /// Lines that were refused since the start, whatever table they were meant for.
-    private(set) var refused: UInt64 = 0
+    /// Lines that were refused since the start and named no table that is recorded; others are counted by their tables.
+    private(set) var refusedUnnamed: UInt64 = 0
 
     /// Opens the spool, recovers every table and is ready for events.
     ///
@@ -43,7 +43,7 @@ final class Recorder {
         if let id, !NameRule.isWriterID(id) {
             throw ConfigFailure(description: "writer.id is \"\(id)\"; expected 1 to \(FormatLimits.writerIDBytes) of A-Z a-z 0-9 . - _")
         }
-        try configuration.checkSections(tables: schemas.map(\.table))
+        try configuration.checkSections(tables: model.tables.map(\.name))
         (spool, lock) = try SpoolDirectory.openForWriting(configuration.required("spool"), configured: id)
         let segmentBytes = Self.segmentBytes(configuration, spool)
         for schema in schemas { try open(schema, configuration, segmentBytes: segmentBytes, givesUp: givesUp) }
@@ -173,13 +173,12 @@ final class Recorder {
                 parser.forgetDropped()
                 var refusal = error
                 refusal.table = table.schema.table
-                table.refused += 1
                 throw refusal
             }
             source.accepted += 1
         } catch {
             source.refused += 1
-            refused += 1
+            if let table = error.table.flatMap(recordable) { table.refused += 1 } else { refusedUnnamed += 1 }
             throw error
         }
     }
@@ -267,7 +266,7 @@ final class Recorder {
     func refuse(from source: Source) {
         source.position += 1
         source.refused += 1
-        refused += 1
+        refusedUnnamed += 1
     }
 
     /// The table that the line names.

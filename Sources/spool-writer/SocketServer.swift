@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// The loop of `spool-writer run`: one thread, one `poll`, all producers.
 final class SocketServer {
@@ -28,19 +29,19 @@ final class SocketServer {
     private let stop: Int32
     private let maxConnections: Int
     private let rule: ConnectionRule
-    private var refusedUsers: RefusedUsers
+    private var refusals: RepeatedLog
     private let log: Logger
     private let rings: RingSet?
     /// Never sleeps.
     private let isBusy: Bool
-    private let status: WriterStatus?
+    private let status: StatusPublisher?
     private var connections: [Connection] = []
     private var acceptAgainAt: Int64 = 0
 
     /// Listens at `path`; SIGTERM and SIGINT stop the loop.
     init(
         recorder: Recorder, path: String, maxConnections: Int, rule: ConnectionRule = .open, rings: RingSet? = nil, isBusy: Bool = false,
-        status: WriterStatus? = nil, log: Logger
+        status: StatusPublisher? = nil, log: Logger
     ) throws(IOFailure) {
         self.recorder = recorder
         self.rings = rings
@@ -49,7 +50,7 @@ final class SocketServer {
         self.path = path
         self.maxConnections = maxConnections
         self.rule = rule
-        refusedUsers = RefusedUsers(log: log)
+        refusals = RepeatedLog(log)
         self.log = log
         stop = cp_stop_signals()
         guard stop >= 0 else { throw IOFailure("signalfd", path, errno) }
@@ -85,7 +86,10 @@ final class SocketServer {
             let moved = recorder.tick(monotonic: Clock.monotonic())
             answer(progressed: moved || received + drained > 0)
             rings?.publish()
-            status?.tend(recorder, connections: connections.count, rings: rings?.count ?? 0, monotonic: round)
+            // What the disk does not take is tried again, and people are told: starting anew would not help. A loop that hangs does not come here.
+            status?.tend(now: round, progresses: true) {
+                recorder.figures(connections: connections.count, rings: rings?.count ?? 0, process: $0, monotonic: round)
+            }
             if let stopAt {
                 // Nothing new in a whole round, or no more patience.
                 if received + drained == 0 || Clock.monotonic() >= stopAt { break }
@@ -126,12 +130,20 @@ final class SocketServer {
     }
 
     /// How long the loop may sleep, in nanoseconds.
+    /// Tells those who are not let in, and the log now and then.
+    private func refuse(_ descriptor: Int32, _ why: String) {
+        let line = Array("{\"error\":\(RowText.quoted(why))}\n".utf8)
+        _ = line.withUnsafeBytes { LocalSocket.send(descriptor, $0) }
+        close(descriptor)
+        refusals.say(.warning, "a connection was refused: \(why)")
+    }
+
     private func wait() -> Int64 {
         let monotonic = Clock.monotonic()
         var wait = Self.maxWait
         if let deadline = recorder.nextDeadline { wait = min(wait, deadline - monotonic) }
         if let rings { wait = min(wait, rings.wait(monotonic: monotonic)) }
-        if let deadline = status?.nextDeadline { wait = min(wait, deadline - monotonic) }
+        if let status { wait = min(wait, status.nextDeadline - monotonic) }
         return max(0, wait)
     }
 
@@ -163,7 +175,7 @@ final class SocketServer {
             let user = LocalSocket.peerUser(of: descriptor)
             if let why = rule.refusal(of: user, others: connections.map(\.user)) {
                 refused += 1
-                refusedUsers.refuse(descriptor, why)
+                refuse(descriptor, why)
             } else {
                 connections.append(Connection(descriptor: descriptor, user: user))
             }
@@ -201,26 +213,5 @@ final class SocketServer {
             guard connections.contains(where: \.hasAnswers) else { break }
             usleep(1_000)
         } while Clock.monotonic() < deadline
-    }
-}
-
-/// Tells those who are not let in, and the log now and then.
-private struct RefusedUsers {
-    private static let again: Int64 = 10_000_000_000
-
-    let log: Logger
-    private var said: [String: Int64] = [:]
-
-    init(log: Logger) { self.log = log }
-
-    mutating func refuse(_ descriptor: Int32, _ why: String) {
-        let line = Array("{\"error\":\(RowText.quoted(why))}\n".utf8)
-        _ = line.withUnsafeBytes { LocalSocket.send(descriptor, $0) }
-        close(descriptor)
-        let now = Clock.monotonic()
-        if let last = said[why], now - last < Self.again { return }
-        if said.count >= 64 { said.removeAll() }
-        said[why] = now
-        log.warning("a connection was refused: \(why)")
     }
 }

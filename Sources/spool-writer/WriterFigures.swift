@@ -32,7 +32,6 @@ struct WriterFigures: StatusPage {
         let level: DiskLevel
         let reserve: UInt64
         let pressure: Int
-        let stage: String
     }
 
     var at: Int64 = 0
@@ -42,7 +41,8 @@ struct WriterFigures: StatusPage {
     var queueAudit = 0.0
     var queueMarket = 0.0
     var isAuditFull = false
-    var refusedLines: UInt64 = 0
+    /// Lines that named no table that is recorded.
+    var refusedUnnamed: UInt64 = 0
     var dropped: [Dropped] = []
     var disk: Disk?
     var connections = 0
@@ -89,9 +89,7 @@ struct WriterFigures: StatusPage {
                 "Rows that were wrong or could not be kept, of which their producers were told, since the writer started.",
                 [("table", table.name)], Double(table.refused))
         }
-        text.add(
-            "recorder_refused_rows_total", .counter, "", [("table", "")],
-            Double(refusedLines - min(refusedLines, tables.reduce(0) { $0 &+ $1.refused })))
+        text.add("recorder_refused_rows_total", [("table", "")], Double(refusedUnnamed))
         for entry in dropped {
             text.add(
                 "recorder_dropped_rows_total", .counter, "Rows of class market that were not recorded, since the writer started.",
@@ -140,7 +138,7 @@ struct WriterFigures: StatusPage {
             text.add("recorder_reserve_bytes", .gauge, "Bytes of the disk that are kept for audit tables.", [], Double(disk.reserve))
         }
         text.add("recorder_producers", .gauge, "Producers at present, by how they send.", [("by", "socket")], Double(connections))
-        text.add("recorder_producers", .gauge, "", [("by", "ring")], Double(rings))
+        text.add("recorder_producers", [("by", "ring")], Double(rings))
         process.add(to: &text)
         return text.text
     }
@@ -185,7 +183,7 @@ extension Recorder {
         figures.queueAudit = max(commits.queueUsage(.audit), guardian?.auditRingUsage ?? 0)
         figures.queueMarket = max(commits.queueUsage(.market), guardian?.marketRingUsage ?? 0)
         figures.isAuditFull = commits.isAuditFull
-        figures.refusedLines = refused
+        figures.refusedUnnamed = refusedUnnamed
         figures.connections = connections
         figures.rings = rings
         guard let guardian else { return figures }
@@ -203,8 +201,7 @@ extension Recorder {
         if let usage = guardian.usage {
             figures.disk = WriterFigures.Disk(
                 usage: usage, level: guardian.thresholds.level, reserve: UInt64(commits.reserve?.bytes ?? 0),
-                pressure: guardian.pressure.rung,
-                stage: guardian.pressure.stage.text)
+                pressure: guardian.pressure.rung)
         }
         return figures
     }

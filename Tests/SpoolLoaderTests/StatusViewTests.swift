@@ -14,14 +14,16 @@ import Testing
             dropped: nil, quarantined: quarantined, state: state)
     }
 
-    private func snapshot(_ tables: [StatusSnapshot.Table], reasons: [String] = []) -> StatusSnapshot {
+    private func snapshot(
+        _ tables: [StatusSnapshot.Table], reasons: [String] = [], spool: String = "/var/lib/coldpath/spool",
+        server: String = "http://127.0.0.1:8123"
+    ) -> StatusSnapshot {
         StatusSnapshot(
-            spool: "/var/lib/coldpath/spool", writerID: "nyc1-0a1b2c3d", at: 1_767_323_045_000_000_000,
+            spool: spool, writerID: "nyc1-0a1b2c3d", at: 1_767_323_045_000_000_000,
             writer: StatusSnapshot.Process(
                 state: "ok", reasons: [], alarms: 0, lastAlarm: nil, server: nil, queue: ["audit": 0.04, "market": .nan]),
             loader: StatusSnapshot.Process(
-                state: reasons.isEmpty ? "ok" : "unhealthy", reasons: reasons, alarms: nil, lastAlarm: nil, server: "http://127.0.0.1:8123",
-                queue: nil),
+                state: reasons.isEmpty ? "ok" : "unhealthy", reasons: reasons, alarms: nil, lastAlarm: nil, server: server, queue: nil),
             disk: StatusSnapshot.Disk(used: 0.41, available: 66 << 30), tables: tables)
     }
 
@@ -47,11 +49,28 @@ import Testing
         #expect(lines.joined().contains("\u{1B}") == color)
     }
 
+    @Test(arguments: [8, 20, 80], [true, false]) func noNameIsTooLongOrHasControlCharacters(_ width: Int, _ color: Bool) {
+        let long = String(repeating: "clickhouse.example.", count: 40) + "\u{1B}[2J\r\n"
+        let lines = StatusView(width: width, hasColor: color).lines(
+            snapshot([table("orders")], spool: "/srv/\(long)", server: "https://\(long)"))
+        #expect(lines.allSatisfy { visible($0).count <= max(width, 60) && !$0.contains("\u{1B}[2J") && !$0.contains("\r") })
+        #expect(lines[1...2].allSatisfy { visible($0).count <= width })
+    }
+
+    @Test(arguments: [Double.infinity, -.infinity, .nan, 1e300, -1e300, 1e18, 1e21, .leastNonzeroMagnitude])
+    func figuresOfAnySizeAreShown(_ value: Double) {
+        let view = StatusView(width: 120, hasColor: false)
+        let rates = ["orders": [value, 1, value], "fills": [value]]
+        #expect(
+            view.lines(snapshot([table("orders", lag: value), table("fills", lag: value)]), rates: rates).allSatisfy { $0.count <= 120 })
+        #expect(!durationText(value).isEmpty)
+    }
+
     @Test func atEightyColumnsEverythingThatMattersIsThere() {
         let lines = StatusView(width: 80, hasColor: false).lines(snapshot([table("orders")]), rates: ["orders": [0, 2_300, 23_060]])
         #expect(lines[0] == "coldpath  nyc1-0a1b2c3d  /var/lib/coldpath/spool                       03:04:05Z" && lines[0].count == 80)
         #expect(lines[1].hasPrefix("writer  ok   queue audit 4%, market 0%   disk 41%, 66.0 GiB free"))
-        #expect(lines[2] == "loader  ok   http://127.0.0.1:8123   lag 0.3s")
+        #expect(lines[2] == "loader  ok   lag 0.3s   http://127.0.0.1:8123")
         #expect(lines[4] == "TABLE                 ROWS/S                DURABLE      LOADED    LAG   SIZE")
         #expect(lines[5] == "orders                 23.1k         ▁█  12,345,678  12,345,600   0.3s   1.0G")
     }

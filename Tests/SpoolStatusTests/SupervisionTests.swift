@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import Testing
 
@@ -16,7 +17,11 @@ import Testing
 
     @Test func workThatDoesNotGetOnFeedsNobody() {
         var watchdog = Watchdog(environment: ["WATCHDOG_USEC": "2000000"])
-        #expect(!watchdog.isDue(0, progresses: false) && watchdog.isDue(1, progresses: true))
+        let first = watchdog.isDue(0, progresses: false)
+        // Whoever sleeps until the next time would else never sleep again.
+        #expect(watchdog.nextFeed == Self.second / 2)
+        let (early, later) = (watchdog.isDue(1, progresses: true), watchdog.isDue(Self.second / 2, progresses: true))
+        #expect(!first && !early && later)
     }
 
     @Test(arguments: [
@@ -55,6 +60,23 @@ import Testing
         log.critical("first")
         log.critical("second", metadata: ["table": "fills"])
         #expect(alarms.summary.count == 2 && alarms.summary.last == "second" && alarms.summary.lastAt > 0)
+    }
+
+    @Test(arguments: [1, 999, 1_000, 1_001, 100_000], ["x", "\"", "\u{0}", "é", "😀"])
+    func whatTheCommandIsToldIsOneWholeObjectThatFitsIntoAPipe(_ count: Int, _ character: String) throws {
+        let text = String(repeating: character, count: count)
+        let alert = AlertCommand("/bin/true", process: "spool-writer", log: Logger(label: "x") { _ in SwiftLogNoOpLogHandler() })
+        let json = alert.json(Alarms.Alarm(text: text, table: "orders", at: 1_700_000_000 * Self.second))
+        #expect(json.utf8.count < 16_384 && json.hasSuffix("}\n"))
+        struct Told: Decodable {
+            let time: String
+            let process: String
+            let table: String
+            let alert: String
+        }
+        let told = try JSONDecoder().decode(Told.self, from: Data(json.utf8))
+        #expect(told.table == "orders" && told.process == "spool-writer" && told.time == "2023-11-14T22:13:20.000000000Z")
+        #expect(told.alert == (count <= 1_000 ? text : String(repeating: character, count: 1_000) + "..."))
     }
 
     @Test func healthIsThatThereIsNothingToSay() {

@@ -27,44 +27,59 @@ struct StatusView {
     func lines(_ snapshot: StatusSnapshot, rates: [String: [Double]] = [:], rows: Int = .max) -> [String] {
         var lines = head(snapshot)
         lines.append("")
-        lines.append(styled(titles(rates.isEmpty), .dim))
+        lines.append(colored(titles(rates.isEmpty), .dim))
         let tables = ordered(snapshot.tables, rates)
         let room = max(rows - lines.count - 1, 1)
         let shown = tables.count > room ? tables.prefix(room - 1) : tables[...]
         for table in shown { lines.append(row(table, rates[table.table] ?? [], hasRates: !rates.isEmpty)) }
-        if shown.count < tables.count { lines.append(styled("and \(tables.count - shown.count) more tables", .dim)) }
+        if shown.count < tables.count { lines.append(colored("and \(tables.count - shown.count) more tables", .dim)) }
         return lines
     }
 
     // MARK: Head
 
+    /// A piece of a line.
+    private typealias Part = (text: String, style: Style)
+
     private func head(_ snapshot: StatusSnapshot) -> [String] {
         let time = String(rfc3339(snapshot.at).dropFirst(11).prefix(8)) + "Z"
-        let left = "coldpath  \(snapshot.writerID)  \(snapshot.spool)"
+        let left = "coldpath  \(snapshot.writerID)  \(plainLine(snapshot.spool))"
         var lines = [padded(left, width - time.count - 1) + " " + time]
-        var writer = "writer  " + word(snapshot.writer.state)
+        var writer: [Part] = [("writer  ", .plain), word(snapshot.writer.state)]
         if let queue = snapshot.writer.queue {
-            writer += "   queue audit \(percent(queue["audit"] ?? 0)), market \(percent(queue["market"] ?? 0))"
+            writer.append(("   queue audit \(percent(queue["audit"] ?? 0)), market \(percent(queue["market"] ?? 0))", .plain))
         }
-        if let disk = snapshot.disk { writer += "   disk \(percent(disk.used)), \(byteText(disk.available)) free" }
-        lines.append(writer)
-        var loader = "loader  " + word(snapshot.loader.state)
-        if let server = snapshot.loader.server { loader += "   \(server)" }
+        if let disk = snapshot.disk { writer.append(("   disk \(percent(disk.used)), \(byteText(disk.available)) free", .plain)) }
+        lines.append(line(writer))
+        var loader: [Part] = [("loader  ", .plain), word(snapshot.loader.state)]
         let lag = snapshot.tables.compactMap(\.lagSeconds).max()
-        if let lag { loader += "   lag \(colored(brief(seconds: lag), lag > 300 ? .bad : lag > 5 ? .warn : .good))" }
-        lines.append(loader)
+        if let lag { loader += [("   lag ", .plain), (brief(seconds: lag), lag > 300 ? .bad : lag > 5 ? .warn : .good)] }
+        // Last, since it may be long.
+        if let server = snapshot.loader.server { loader.append(("   \(plainLine(server))", .plain)) }
+        lines.append(line(loader))
         for (name, process) in [("writer", snapshot.writer), ("loader", snapshot.loader)] {
-            for reason in process.reasons.prefix(3) { lines.append(styled(cut("! \(name): \(reason)", width), .bad)) }
+            for reason in process.reasons.prefix(3) { lines.append(line([("! \(name): \(reason)", .bad)])) }
             if let last = process.lastAlarm, process.alarms ?? 0 > 0 {
                 let at = rfc3339(last.at).dropFirst(11).prefix(8)
-                lines.append(
-                    styled(cut("! \(name): \(process.alarms ?? 0) alarms, the last at \(at)Z: \(plainLine(last.text))", width), .warn))
+                lines.append(line([("! \(name): \(process.alarms ?? 0) alarms, the last at \(at)Z: \(plainLine(last.text))", .warn)]))
             }
         }
         return lines
     }
 
-    private func word(_ state: String) -> String { colored(state, state == "ok" ? .good : state.hasPrefix("not asked") ? .dim : .bad) }
+    private func word(_ state: String) -> Part { (state, state == "ok" ? .good : state.hasPrefix("not asked") ? .dim : .bad) }
+
+    /// The parts as one line, cut where the terminal ends.
+    private func line(_ parts: [Part]) -> String {
+        var text = ""
+        var room = width
+        for part in parts where room > 0 {
+            let shown = cut(part.text, room)
+            text += colored(shown, part.style)
+            room -= shown.count
+        }
+        return text
+    }
 
     // MARK: Tables
 
@@ -115,7 +130,7 @@ struct StatusView {
     /// The last values as bars, each against the largest.
     func sparkline(_ values: [Double], cells: Int) -> String {
         let bars = isUnicode ? Array("▁▂▃▄▅▆▇█") : Array("_.-=+*%#")
-        let shown = values.suffix(cells)
+        let shown = values.suffix(cells).map { $0.isFinite ? $0 : 0 }
         let most = shown.max() ?? 0
         let text = shown.map { value -> Character in
             guard most > 0, value > 0 else { return " " }
@@ -144,8 +159,6 @@ struct StatusView {
         hasColor && style != .plain ? "\u{1B}[\(style.code)m\(text)\u{1B}[0m" : text
     }
 
-    private func styled(_ text: String, _ style: Style) -> String { colored(text, style) }
-
     private func cut(_ text: String, _ most: Int) -> String {
         text.count <= most ? text : String(text.prefix(max(most - 1, 0))) + (isUnicode ? "…" : "~")
     }
@@ -172,10 +185,11 @@ struct StatusView {
         guard value.isFinite, value >= 0 else { return "-" }
         var value = value
         var unit = ""
-        for next in ["k", "M", "G", "T", "P"] where value >= 999.5 {
+        for next in ["k", "M", "G", "T", "P", "E"] where value >= 999.5 {
             value /= 1_000
             unit = next
         }
+        if value >= 999.5 { return "-" }
         if unit.isEmpty { return value < 9.95 && value != value.rounded() ? "\((value * 10).rounded() / 10)" : "\(Int(value.rounded()))" }
         return (value >= 99.95 ? "\(Int(value.rounded()))" : "\((value * 10).rounded() / 10)") + unit
     }
@@ -183,7 +197,7 @@ struct StatusView {
     private func brief(bytes: UInt64) -> String {
         var value = Double(bytes)
         var unit = "B"
-        for next in ["K", "M", "G", "T"] where value >= 999.5 {
+        for next in ["K", "M", "G", "T", "P", "E"] where value >= 999.5 {
             value /= 1_024
             unit = next
         }

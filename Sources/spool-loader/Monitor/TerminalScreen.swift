@@ -26,11 +26,7 @@ final class TerminalScreen {
     }
 
     /// Characters and lines, as they are now.
-    var size: (width: Int, height: Int) {
-        var size = winsize()
-        guard ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0, size.ws_row > 0 else { return (80, 24) }
-        return (Int(size.ws_col), Int(size.ws_row))
-    }
+    var size: (width: Int, height: Int) { terminalSize(of: STDOUT_FILENO) }
 
     /// In one write, each line overwritten and only what is left of it erased: nothing flickers.
     func draw(_ lines: [String]) {
@@ -59,4 +55,11 @@ final class TerminalScreen {
             done += max(count, 0)
         }
     }
+}
+
+/// Characters in a line and lines of a terminal; 80 and 24 where it does not say.
+func terminalSize(of descriptor: Int32) -> (width: Int, height: Int) {
+    var size = winsize()
+    guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 else { return (80, 24) }
+    return (size.ws_col > 0 ? Int(size.ws_col) : 80, size.ws_row > 0 ? Int(size.ws_row) : 24)
 }

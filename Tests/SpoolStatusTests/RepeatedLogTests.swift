@@ -2,7 +2,7 @@ import Logging
 import Synchronization
 import Testing
 
-@testable import spool_loader
+@testable import SpoolStatus
 
 /// What is tried again and again is said now and then, however many failures take turns.
 @Suite struct RepeatedLogTests {
