@@ -11,6 +11,7 @@ final class Backfill {
     private let range: TimeRange
     private let rate: RateLimit
     private let patience: Int64
+    private let loadsDropped: Bool
     /// Directory of the live loader's checkpoints, which are only read, and of the backfill's own.
     private let live: String
     private let checkpoints: String
@@ -18,7 +19,11 @@ final class Backfill {
     /// - Parameters:
     ///   - tables: empty for all.
     ///   - patience: how long to wait for a part of the spool that is promised and does not come, nanoseconds.
-    init(configuration: Configuration, tables: [String], range: TimeRange?, rate: RateLimit, patience: Int64) throws {
+    ///   - loadsDropped: whether days that `retain` has dropped are brought back.
+    init(
+        configuration: Configuration, tables: [String], range: TimeRange?, rate: RateLimit, patience: Int64, loadsDropped: Bool = false
+    ) throws {
+        self.loadsDropped = loadsDropped
         self.configuration = configuration
         self.range = range ?? .everything
         self.rate = rate
@@ -31,7 +36,7 @@ final class Backfill {
         self.tables = known.filter { tables.isEmpty || tables.contains($0) }
             .sorted { (Self.rank($0, configuration), $0) < (Self.rank($1, configuration), $1) }
         live = configuration.required("loader.checkpoints")
-        checkpoints = "\(live)/backfill/\(Self.setName(range: self.range, configuration))"
+        checkpoints = "\(live)/backfill/\(Self.setName(range: self.range, configuration))\(loadsDropped ? "-dropped" : "")"
     }
 
     /// Audit tables first, as in `run`.
@@ -46,12 +51,14 @@ final class Backfill {
     }
 
     /// What there is to load, by table.
-    func surveys() throws -> [BackfillSurvey] { try tables.map(survey) }
+    func surveys(_ dropped: [String: DroppedDays] = [:]) throws -> [BackfillSurvey] {
+        try tables.map { try survey($0, dropped[$0] ?? DroppedDays()) }
+    }
 
-    private func survey(_ table: String) throws -> BackfillSurvey {
+    private func survey(_ table: String, _ dropped: DroppedDays) throws -> BackfillSurvey {
         let own = try CheckpointStore.peek(directory: checkpoints, writer: spool.writer, table: table)
         return try BackfillSurvey(
-            of: table, in: spool, range: range, next: own?.next ?? 1, liveFrom: try liveFrom(table))
+            of: table, in: spool, range: range, next: own?.next ?? 1, liveFrom: try liveFrom(table), droppedDays: dropped)
     }
 
     /// The sequence from which on the rows belong to the loader whose checkpoint is at hand.
@@ -82,7 +89,14 @@ final class Backfill {
         let http = HTTPClient()
         let server = try ClickHouse(configuration: configuration, http: http, log: log)
         log.notice("spool \(spool.path) of writer \(spool.writer), ClickHouse \(server.url), checkpoints in \(checkpoints)")
-        let surveys = try surveys()
+        let questions = try StatementServer(configuration: configuration, purpose: "backfill", log: log)
+        let dropped = try tables.reduce(into: [:]) { $0[$1] = loadsDropped ? nil : try DroppedDays(of: $1) { try questions.ask($0) } }
+        let surveys = try surveys(dropped)
+        for survey in surveys where survey.dropped > 0 {
+            log.notice(
+                "\(survey.table): \(survey.dropped) rows are of days that retain has dropped, and are left out; --dropped-days loads them too"
+            )
+        }
         var isGrowing = false
         func setTotals(_ surveys: [BackfillSurvey], done: UInt64) {
             isGrowing = surveys.contains(where: \.isGrowing)
@@ -93,7 +107,7 @@ final class Backfill {
         }
         setTotals(surveys, done: 0)
         var surveyed = Clock.monotonic()
-        let lanes = try lanes(surveys, server, log)
+        let lanes = try lanes(surveys, dropped, server, log)
         let parts = PartsLookout(server: server, log: log)
         defer { progress.finish() }
         while true {
@@ -109,7 +123,7 @@ final class Backfill {
             if lanes.allSatisfy(\.isOver) { break }
             if isGrowing, now - surveyed >= Self.surveyEvery {
                 surveyed = now
-                setTotals(try self.surveys(), done: lanes.reduce(0) { $0 + $1.loader.tally.rows })
+                setTotals(try self.surveys(dropped), done: lanes.reduce(0) { $0 + $1.loader.tally.rows })
             }
             if let lane = lanes.first(where: { $0.hasFailedTooOften }) {
                 throw CommandFailure("\(lane.loader.lastProblem); the same command goes on where it stopped", code: 74)
@@ -134,7 +148,9 @@ final class Backfill {
     /// How often to look how much there is while the spool is still being copied.
     private static let surveyEvery: Int64 = 2_000_000_000
 
-    private func lanes(_ surveys: [BackfillSurvey], _ server: ClickHouse, _ log: Logger) throws -> [BackfillLane] {
+    private func lanes(
+        _ surveys: [BackfillSurvey], _ dropped: [String: DroppedDays], _ server: ClickHouse, _ log: Logger
+    ) throws -> [BackfillLane] {
         let (rate, reader) = (SharedRate(rate), BatchReader())
         return try surveys.map { survey in
             if let from = survey.liveFrom {
@@ -144,12 +160,12 @@ final class Backfill {
             let scope = LoadScope(
                 times: range == .everything ? nil : range,
                 sequences: refused.isEmpty ? nil : SequenceSet([0..<(.max)]).subtracting(refused),
-                end: survey.liveFrom, checkpoints: checkpoints, asksFirst: true,
+                dropped: dropped[survey.table] ?? DroppedDays(), end: survey.liveFrom, checkpoints: checkpoints, asksFirst: true,
                 firstAttempt: Int(Clock.now() / 1_000_000_000), rate: rate)
             let loader = try TableLoader(
                 table: survey.table, spool: spool, configuration: configuration, server: server, log: log, once: false, reader: reader,
                 scope: scope)
-            return BackfillLane(loader: loader, refusedBefore: refused.count)
+            return BackfillLane(loader: loader, refusedBefore: refused.count, dropped: survey.dropped)
         }
     }
 }

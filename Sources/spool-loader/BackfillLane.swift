@@ -6,7 +6,7 @@ struct BackfillResult: Encodable, Equatable {
     let loaded: UInt64
     /// Were in ClickHouse before.
     let present: UInt64
-    /// Older than the table's TTL.
+    /// Older than the table's TTL, or of days that `retain` has dropped.
     let expired: UInt64
     /// Cannot be read, or ClickHouse refuses them.
     let quarantined: UInt64
@@ -22,11 +22,14 @@ final class BackfillLane {
     let loader: TableLoader
     /// Rows that an earlier loader found to be refused, and that are passed over.
     private let refusedBefore: UInt64
+    /// Rows of days that `retain` has dropped, which are passed over too.
+    private let dropped: UInt64
     private(set) var problem: String?
     private var waitingSince: Int64?
 
-    init(loader: TableLoader, refusedBefore: UInt64) {
+    init(loader: TableLoader, refusedBefore: UInt64, dropped: UInt64 = 0) {
         self.loader = loader
+        self.dropped = dropped
         self.refusedBefore = refusedBefore
     }
 
@@ -60,7 +63,7 @@ final class BackfillLane {
     var result: BackfillResult {
         let tally = loader.tally
         return BackfillResult(
-            table: loader.table, loaded: tally.loaded, present: tally.present, expired: tally.expired,
+            table: loader.table, loaded: tally.loaded, present: tally.present, expired: tally.expired + dropped,
             quarantined: tally.quarantined + refusedBefore, problem: problem)
     }
 }

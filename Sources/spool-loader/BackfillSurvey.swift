@@ -22,18 +22,26 @@ struct BackfillSurvey: Encodable {
     /// Whether more is promised than has arrived here: a copy in progress.
     private(set) var isGrowing = false
     private(set) var problems: [String] = []
+    /// Rows of days that `retain` has dropped; they are not among ``rows``.
+    private(set) var dropped: UInt64 = 0
 
     private enum CodingKeys: String, CodingKey {
-        case table, rows, bytes, segments, earliest, latest, isUpperBound, next, liveFrom, isGrowing, problems
+        case table, rows, bytes, segments, earliest, latest, isUpperBound, next, liveFrom, isGrowing, problems, dropped
     }
 
     private let range: TimeRange
+    private let droppedDays: DroppedDays
     private var times = (min: Int64.max, max: Int64.min)
 
     /// - Parameters:
     ///   - next: the checkpoint of the backfill.
     ///   - liveFrom: the checkpoint of the loader that runs on this spool; nil if there is none.
-    init(of table: String, in spool: SpoolDirectory, range: TimeRange, next: UInt64, liveFrom: UInt64?) throws {
+    ///   - droppedDays: days that are left out.
+    init(
+        of table: String, in spool: SpoolDirectory, range: TimeRange, next: UInt64, liveFrom: UInt64?,
+        droppedDays: DroppedDays = DroppedDays()
+    ) throws {
+        self.droppedDays = droppedDays
         self.table = table
         self.range = range
         self.next = next
@@ -79,7 +87,9 @@ struct BackfillSurvey: Encodable {
         let share = range.share(min: trailer.minEventTime, max: trailer.maxEventTime)
         if share == .none { return }
         segments += 1
-        if share == .all, trailer.firstSequence >= next, trailer.endSequence <= liveFrom ?? .max {
+        if share == .all, trailer.firstSequence >= next, trailer.endSequence <= liveFrom ?? .max,
+            !droppedDays.touch(min: trailer.minEventTime, max: trailer.maxEventTime)
+        {
             return add(
                 rows: trailer.rows, bytes: trailer.fileBytes - UInt64(clamping: trailer.indexBytes), min: trailer.minEventTime,
                 max: trailer.maxEventTime, share: .all)
@@ -89,7 +99,9 @@ struct BackfillSurvey: Encodable {
             case .index(let index, _, _) = try reader.item(at: trailer.fileBytes - UInt64(trailer.indexBytes), limit: trailer.fileBytes)
         else { throw FormatError.malformed("its index cannot be read") }
         for entry in index.entries {
-            add(entry.firstSequence, entry.rows, UInt64(entry.dataBytes), min: entry.minEventTime, max: entry.maxEventTime)
+            add(
+                entry.firstSequence, entry.rows, UInt64(entry.dataBytes), min: entry.minEventTime, max: entry.maxEventTime,
+                isDropped: droppedDays.days.contains(entry.partition))
         }
     }
 
@@ -116,14 +128,20 @@ struct BackfillSurvey: Encodable {
         var offset = reader.start
         while case .chunk(let chunk) = try reader.item(at: offset, limit: limit) {
             let header = chunk.header
-            add(header.firstSequence, header.rows, chunk.end - chunk.offset, min: header.minEventTime, max: header.maxEventTime)
+            add(
+                header.firstSequence, header.rows, chunk.end - chunk.offset, min: header.minEventTime, max: header.maxEventTime,
+                isDropped: droppedDays.hold(header))
             offset = chunk.end
         }
     }
 
-    private mutating func add(_ first: UInt64, _ rowCount: Int, _ bytes: UInt64, min: Int64, max: Int64) {
+    private mutating func add(_ first: UInt64, _ rowCount: Int, _ bytes: UInt64, min: Int64, max: Int64, isDropped: Bool) {
         let share = range.share(min: min, max: max)
         guard first >= next, first < liveFrom ?? .max, share != .none else { return }
+        if isDropped {
+            dropped += UInt64(rowCount)
+            return
+        }
         add(rows: UInt64(rowCount), bytes: bytes, min: min, max: max, share: share)
     }
 

@@ -17,6 +17,8 @@ struct BatchPlanner {
     /// Which rows are wanted, by event time and by sequence; nil for all.
     var times: TimeRange?
     var selection: SequenceSet?
+    /// Whose rows are not wanted.
+    var dropped = DroppedDays()
 
     /// The next batch from the position, which may be within a chunk.
     ///
@@ -74,6 +76,7 @@ struct BatchPlanner {
     /// The first run of wanted rows from a sequence on; nil if the chunk has none.
     private func wanted(of header: ChunkHeader, from sequence: UInt64, until: UInt64?) -> Range<UInt64>? {
         if let times, times.share(of: header) == .none { return nil }
+        if dropped.hold(header) { return nil }
         let first = max(sequence, header.firstSequence)
         let end = min(header.endSequence, until ?? .max)
         guard first < end else { return nil }

@@ -5,6 +5,8 @@ import SpoolFormat
 struct LoadScope {
     var times: TimeRange?
     var sequences: SequenceSet?
+    /// Days that are left out.
+    var dropped = DroppedDays()
     /// The first sequence that is left to another loader; the checkpoint does not pass it.
     var end: UInt64?
     /// Where the checkpoints are, if not where the live loader's are.

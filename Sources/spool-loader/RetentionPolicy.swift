@@ -18,6 +18,7 @@ struct RetentionPolicy {
     private var keeps: [String: Retention] = [:]
     private var configured: Set<String> = []
     private var columns: [String: String] = [:]
+    private var fileTTLs: [String: SQLPhrase] = [:]
 
     /// - Parameter retentions: the setting `retention` by table; `auto` for what the schema says.
     /// - Throws: `ConfigFailure` naming the table and the minimum.
@@ -25,6 +26,7 @@ struct RetentionPolicy {
         for table in model.tables {
             guard let time = Self.timeColumn(table) else { continue }
             columns[table.name] = time
+            fileTTLs[table.name] = table.ttl
             let text = retentions(table.name)
             if text == "auto" {
                 guard let ttl = table.retention else { continue }
@@ -41,7 +43,9 @@ struct RetentionPolicy {
         }
     }
 
+    /// - Throws: also for a section of a table that the schemas do not have: who wrote it believes its rows to be kept so long.
     init(model: SchemaModel, configuration: Configuration) throws(ConfigFailure) {
+        try configuration.checkSections(tables: model.tables.map(\.name))
         try self.init(model: model) { configuration.text("loader.retention", table: $0) }
     }
 
@@ -53,13 +57,9 @@ struct RetentionPolicy {
         guard configured.contains(table), let keep = keeps[table], let column = columns[table] else { return nil }
         let whole = Self.rolledUp.contains(table) ? Retention(count: Self.mostDays(keep) + Self.margin, unit: .day) : keep
         let unit = whole.unit.rawValue
-        return (
-            whole, SQLPhrase(ttlOf: column, function: "toInterval\(unit.prefix(1).uppercased())\(unit.dropFirst())", count: whole.count)
-        )
+        let deletion = SQLPhrase(ttlOf: column, function: "toInterval\(unit.prefix(1).uppercased())\(unit.dropFirst())", count: whole.count)
+        return (whole, fileTTLs[table]?.deleting(by: deletion) ?? deletion)
     }
-
-    /// All of them.
-    var ttls: [String: SQLPhrase] { configured.reduce(into: [:]) { $0[$1] = ttl(of: $1)?.phrase } }
 
     private static func timeColumn(_ table: TableDefinition) -> String? { table.partition?.column }
 
@@ -92,7 +92,10 @@ struct RetentionPolicy {
         }
     }
 
-    /// At least so many days; months of 30, years of 365.
+    /// Days of so many months in a row, the shortest ones.
+    private static let fewestDays = [0, 28, 59, 89, 120, 150, 181, 212, 242, 273, 303, 334]
+
+    /// At least so many days.
     static func days(_ retention: Retention) -> Int {
         switch retention.unit {
         case .second: retention.count / 86_400
@@ -100,7 +103,7 @@ struct RetentionPolicy {
         case .hour: retention.count / 24
         case .day: retention.count
         case .week: retention.count * 7
-        case .month: retention.count * 30
+        case .month: retention.count / 12 * 365 + fewestDays[retention.count % 12]
         case .year: retention.count * 365
         }
     }

@@ -100,17 +100,21 @@ struct TableAudit {
         return beyond.subtracting(SequenceSet([0..<min(end, last.upperBound)]))
     }
 
-    /// Those of the absent rows that are older than the target's TTL.
+    /// Those of the absent rows that are older than the target's TTL, or of a day that `retain` has dropped.
     private func expired(_ absent: SequenceSet, _ target: TargetTable) throws -> SequenceSet {
-        guard let limit = target.engine.retention?.expired(at: Clock.now()), !absent.isEmpty else { return SequenceSet() }
+        if absent.isEmpty { return SequenceSet() }
+        let dropped = try DroppedDays(of: table) { try server.query($0) }
+        let limit = target.engine.retention?.expired(at: Clock.now()) ?? .min
+        guard limit > .min || !dropped.days.isEmpty else { return SequenceSet() }
         var expired: [Range<UInt64>] = []
         // A second walk, since few audits need one and all chunks of a year are many.
         try AuditInventory.eachChunk(spool, table) { chunk, segment in
             let header = chunk.header
-            guard header.minEventTime <= limit else { return }
+            let isDropped = dropped.hold(header)
+            guard isDropped || header.minEventTime <= limit else { return }
             let rows = absent.intersection(header.firstSequence..<header.endSequence)
             if rows.isEmpty { return }
-            if header.maxEventTime <= limit {
+            if isDropped || header.maxEventTime <= limit {
                 expired += rows.ranges
                 return
             }

@@ -2,6 +2,7 @@ import Logging
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
+import SpoolStatus
 
 /// Brings one table's rows to ClickHouse: a lane of its own, with several batches on their way where their order does not matter.
 ///
@@ -105,7 +106,7 @@ final class TableLoader {
         pace = BatchPace(
             limits: BatchLimits(rows: configuration.count("loader.batch_rows"), bytes: configuration.bytes("loader.batch_bytes")),
             linger: configuration.duration("loader.linger"))
-        planner = BatchPlanner(tail: tail, limits: pace.limits, times: scope.times, selection: scope.sequences)
+        planner = BatchPlanner(tail: tail, limits: pace.limits, times: scope.times, selection: scope.sequences, dropped: scope.dropped)
         store = try CheckpointStore(
             directory: scope.checkpoints ?? configuration.required("loader.checkpoints"), writer: spool.writer, table: table)
         backoff = Backoff(first: configuration.duration("loader.backoff"), cap: configuration.duration("loader.backoff_max"))
@@ -332,7 +333,9 @@ final class TableLoader {
         flight.outcome = .loaded(loaded, expired: expired)
         if flight.wasSent {
             tally.loaded += loaded
-            meters.loaded(flight.batch)
+            // What is expired has not come to be seen by a query.
+            if loaded > 0 { meters.loaded(flight.batch) }
+            warnOfExpired(flight.batch)
         } else {
             tally.present += loaded
         }
@@ -343,6 +346,15 @@ final class TableLoader {
         if failures > 0 { log.notice("goes on after \(failures) failures; the last was: \(lastProblem)") }
         failures = 0
         backoff.reset()
+    }
+
+    /// ClickHouse takes rows that are older than its TTL, and drops them at its next merge: whoever waits for them should know why they do not stay.
+    private func warnOfExpired(_ batch: Batch) {
+        guard let limit = target?.engine.retention?.expired(at: Clock.now()), batch.minEventTime <= limit else { return }
+        repeated.say(
+            .warning,
+            "rows came that are older than the table's TTL, such as one of \(rfc3339(batch.minEventTime).prefix(10)): they are loaded, and ClickHouse drops them; "
+                + "is it an old spool, or a producer whose clock is wrong?")
     }
 
     /// The checkpoint passes the batches that have come to their end, as far as all before them have.

@@ -22,26 +22,25 @@ import Testing
         #expect(policy.keep(of: "orders") == Retention(count: 7, unit: .year))
         #expect(policy.keep(of: "market_bars_1s") == Retention(count: 5, unit: .year))
         #expect(policy.keep(of: "market_bars_days") == nil && policy.keep(of: "nothing") == nil)
-        #expect(policy.ttls.isEmpty)
+        #expect(policy.ttl(of: "market_data") == nil)
     }
 
     @Test("the configuration decides, and the server's TTL follows it")
     func configured() throws {
-        let policy = try policy(["market_data": "30d", "orders": "2y", "system_events": "6w"])
+        let policy = try policy(["market_data": "30d", "orders": "2y", "system_events": "6w", "fills": "12mo"])
         #expect(policy.keep(of: "market_data") == Retention(count: 30, unit: .day))
-        #expect(
-            policy.ttls.mapValues(\.text) == [
-                "market_data": "toDateTime(ts_exchange) + toIntervalDay(37)", "orders": "toDateTime(ts_intent) + toIntervalYear(2)",
-                "system_events": "toDateTime(ts) + toIntervalWeek(6)",
-            ])
+        for (table, ttl) in [
+            ("market_data", "toDateTime(ts_exchange) + toIntervalDay(37)"), ("orders", "toDateTime(ts_intent) + toIntervalYear(2)"),
+            ("system_events", "toDateTime(ts) + toIntervalWeek(6)"), ("fills", "toDateTime(ts_exchange) + toIntervalMonth(12)"),
+        ] { #expect(policy.ttl(of: table)?.phrase.text == ttl) }
     }
 
     @Test(
         "less than a year of audit rows is refused, and what ClickHouse cannot count",
         arguments: [
             ("orders", "364d"), ("fills", "11mo"), ("risk_decisions", "51w"), ("guardrail_transitions", "1d"),
-            ("positions_intraday", "12mo"),
-            ("account_state", "52w"), ("orders", "17y"), ("market_data", "0d"), ("market_data", "30"), ("market_data", "d"),
+            ("positions_intraday", "11mo"), ("account_state", "52w"), ("orders", "17y"), ("market_data", "0d"), ("market_data", "30"),
+            ("market_data", "d"),
             ("market_data", "30 d"),
             ("market_data", "-3d"), ("market_data", "99999d"), ("market_data", ""),
         ])

@@ -366,10 +366,22 @@ def test_files_that_are_gone_or_come_late_are_refused(databases: Databases, data
     assert "statement 4 (one more) is new" in databases.migrate("apply", schemas, database, expect=1)
 
 
-def test_nothing_is_sent_of_files_that_cannot_be_applied(databases: Databases, database: str, tmp_path: Path) -> None:
-    schemas = directory(tmp_path / "s", {**FILES, "0007_bad.sql": "EXCHANGE TABLES trades AND latest"})
-    said = databases.migrate("apply", schemas, database, expect=64)
-    assert "0007_bad.sql:1: a migration may be killed and begun again" in said
+@pytest.mark.parametrize("name, text, problem", [
+    ("0007_bad.sql", "EXCHANGE TABLES trades AND latest", "0007_bad.sql:1: a migration may be killed and begun again"),
+    ("0007_bad.sql", "INSERT INTO trades SELECT * FROM trades", "0007_bad.sql:1: an INSERT that breaks off leaves a part of its rows"),
+    ("0007_bad.sql", "-- done if: SELECT 0\nINSERT INTO trades SELECT * FROM trades", "0007_bad.sql:2: an INSERT that breaks off leaves a part of its rows"),
+    ("0007_bad.sql", "ALTER TABLE trades ADD COLUMN IF NOT EXISTS small Int8 DEFAULT 300", "column small: DEFAULT 300: a whole number from -128 to 127"),
+    ("0007_bad.sql", "-- Less.\nALTER TABLE trades MODIFY SETTING non_replicated_deduplication_window = 0", "0007_bad.sql:2: table trades: non_replicated_"),
+    ("7_bad.sql", "SELECT 1", "7_bad.sql: is not named NNNN_name.sql"), ("0007-bad.sql", "SELECT 1", "0007-bad.sql: is not named NNNN_name.sql")])
+def test_nothing_is_sent_of_files_that_cannot_be_applied(databases: Databases, database: str, tmp_path: Path, name: str, text: str, problem: str) -> None:
+    schemas = directory(tmp_path / "s", {**FILES, name: text})
+    for verb in ("plan", "apply", "status"):
+        assert problem in databases.migrate(verb, schemas, database, expect=64)
+    assert databases.definitions(database) == {}
+
+
+def test_a_cluster_needs_a_name(databases: Databases, database: str, newest: tuple[Path, dict[str, str]]) -> None:
+    assert "--cluster needs a name" in databases.migrate("apply", newest[0], database, "--cluster", "", expect=64)
     assert databases.definitions(database) == {}
 
 
@@ -487,6 +499,28 @@ def test_a_table_that_somebody_altered_is_seen(databases: Databases, database: s
         databases.migrate("status", schemas, database)
     else:
         databases.migrate("apply", schemas, database, expect=1)
+
+
+def test_a_view_that_somebody_changed_or_dropped_is_seen(databases: Databases, database: str, tmp_path: Path) -> None:
+    queries = {
+        "plain": "SELECT symbol, max(ts) AS ts FROM trades GROUP BY symbol",
+        "cte": "WITH s AS (SELECT symbol FROM trades) SELECT symbol FROM s UNION ALL SELECT symbol FROM s",
+        "rich": "/* why */ SELECT DISTINCT t.symbol,\n  toStartOfInterval(t.ts, INTERVAL 5 MINUTE) AS m,"
+                " -- and so on\n  count() OVER (PARTITION BY t.symbol ORDER BY t.ts) AS n, {x:String} AS `a b` FROM trades AS t ANY LEFT JOIN (SELECT * FROM trades) AS u USING (symbol)"
+                " WHERE (t.symbol, 1) IN (SELECT symbol, 1 FROM trades WHERE px > 1.5e0 AND side IN ('buy', 'sell')) OR t.symbol LIKE '%\\'%' UNION ALL SELECT '', now(), 0, ''",
+    }
+    schemas = directory(tmp_path / "s", {**first(1), "0002_views.sql": "".join(
+        f"-- statement: {name}\nCREATE OR REPLACE VIEW {name} AS {query};\n" for name, query in queries.items())})
+    databases.migrate("apply", schemas, database)
+    databases.migrate("status", schemas, database)
+    databases.server.query("CREATE OR REPLACE VIEW plain AS SELECT symbol, min(ts) AS ts FROM trades GROUP BY symbol", database=database)
+    databases.server.query("DROP VIEW rich", database=database)
+    said = databases.migrate("status", schemas, database, expect=1)
+    assert "! plain: the view selects something else than the files say: SELECT symbol, min(ts) AS ts FROM" in said
+    assert "! rich: the view is not in ClickHouse" in said
+    for table in json.loads(databases.migrate("status", schemas, database, "--json", expect=1))["drift"]:
+        databases.server.query(table["mends"][0], database=database)
+    databases.migrate("status", schemas, database)
 
 
 def test_a_table_of_another_engine_or_none_is_seen(databases: Databases, database: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 from collections import defaultdict
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import QUICK
-from pipeline import Pipeline, Process, wait_until
+from pipeline import SCHEMAS, Pipeline, Process, wait_until
 
 MakePipeline = Callable[..., Pipeline]
 KEEP = QUICK + '[tables.market_data]\nretention = "30d"\n[tables.metrics_timeseries]\nretention = "30d"\n'
@@ -109,12 +110,13 @@ def name_of(first: int) -> str:
     return dt.datetime.fromtimestamp(first // 10 ** 9, dt.timezone.utc).strftime("%Y-%m-%d")
 
 
-def quick_pipeline(make_pipeline: MakePipeline, settings: str) -> Pipeline:
+def quick_pipeline(make_pipeline: MakePipeline, settings: str, **options: Any) -> Pipeline:
     # What is expired changes at midnight: not in the middle of a test.
     rest = (today() + DAY) / 1e9 - time.time()
     if rest < 120:
         time.sleep(rest + 1)
-    pipeline = make_pipeline(faults=True, settings=settings.replace("batch_rows = 200\n", "batch_rows = 500000\n").replace("chunk_rows = 100\n", ""))
+    settings = settings.replace("batch_rows = 200\n", "batch_rows = 500000\n").replace("chunk_rows = 100\n", "")
+    pipeline = make_pipeline(faults=True, settings=settings, **options)
     pipeline.clickhouse.start_and_wait()
     return pipeline
 
@@ -255,6 +257,114 @@ def test_rows_that_clickhouse_takes_by_itself_leave_their_bars(make_pipeline: Ma
     assert_bars(pipeline, events + more)
 
 
+def test_a_file_with_a_shorter_ttl_waits_until_no_day_would_go_without_bars(make_pipeline: MakePipeline, tmp_path: Path) -> None:
+    schemas = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, schemas)
+    pipeline = quick_pipeline(make_pipeline, QUICK, schemas=schemas)
+    pipeline.run_loader("migrate", "apply")
+    events = [event for back in (30, 29, 10) for event in day_of(random.Random(16), today() - back * DAY, 60)]
+    load_directly(pipeline, events)
+    (schemas / "0050_shorter.sql").write_text("ALTER TABLE market_data MODIFY TTL toDateTime(ts_exchange) + INTERVAL 20 DAY")
+    said = pipeline.run_loader("migrate", "apply", expect=(1,)).stderr
+    assert f"ClickHouse would drop 2 partitions by itself, the oldest {name_of(today() - 30 * DAY)}; run `spool-loader retain` first" in said
+    assert len(days(pipeline, "market_data", "ts_exchange")) == 3
+    # By the file's TTL less the week for the bars.
+    pipeline.run_loader("retain")
+    assert days(pipeline, "market_data", "ts_exchange") == {name_of(today() - 10 * DAY)}
+    assert "applied 0050_shorter.sql" in pipeline.run_loader("migrate", "apply").stdout
+    pipeline.run_loader("rollup")
+    assert_bars(pipeline, events)
+    # A longer one lets nothing go, and is not held up.
+    (schemas / "0051_longer.sql").write_text("ALTER TABLE market_data MODIFY TTL toDateTime(ts_exchange) + INTERVAL 60 DAY")
+    pipeline.run_loader("migrate", "apply")
+
+
+def test_a_new_layout_keeps_rows_as_long_as_the_configuration_says(make_pipeline: MakePipeline, tmp_path: Path) -> None:
+    """Rows that its own TTL would take are copied into it; and a file with a shorter TTL does not set it meanwhile."""
+    schemas = tmp_path / "schemas"
+    shutil.copytree(SCHEMAS, schemas)
+    held = {name: (schemas / name).read_text() for name in ("0011_market_data_ttl.sql",)}
+    for name in held:
+        (schemas / name).unlink()
+    pipeline = quick_pipeline(make_pipeline, QUICK, schemas=schemas)
+    pipeline.config.write_text(QUICK + '[tables.market_data]\nretention = "300d"\n')
+    pipeline.run_loader("migrate", "apply")
+    events = [event for back in (250, 120, 1) for event in day_of(random.Random(17), today() - back * DAY, 60)]
+    load_directly(pipeline, events)
+    for name, text in held.items():
+        (schemas / name).write_text(text)
+    shutil.copy(SCHEMAS / "optional" / "market_data_by_symbol.sql", schemas / "0099_market_data_by_symbol.sql")
+    plan = json.loads(pipeline.run_loader("migrate", "plan", "--json").stdout)
+    ttls = [sql for step in plan for sql in step["sql"] if "TTL" in sql]
+    assert len(ttls) == 2 and all("TTL toDateTime(ts_exchange) + toIntervalDay(307)" in sql and "97" not in sql for sql in ttls)
+    pipeline.run_loader("migrate", "apply")
+    pipeline.clickhouse.query("OPTIMIZE TABLE market_data FINAL")
+    assert int(pipeline.clickhouse.query("SELECT uniqExact(spool_seq) FROM market_data")) == len(events)
+    pipeline.run_loader("migrate", "status")
+
+
+def test_days_that_were_dropped_are_neither_missing_nor_brought_back(make_pipeline: MakePipeline) -> None:
+    pipeline = quick_pipeline(make_pipeline, QUICK)
+    pipeline.run_loader("migrate", "apply")
+    rng = random.Random(18)
+    events = [event for back in (45, 40, 1) for event in day_of(rng, today() - back * DAY, 90)]
+    load(pipeline, events, "events")
+    pipeline.config.write_text(KEEP)
+    pipeline.run_loader("retain")
+    kept = {name_of(today() - DAY)}
+    assert days(pipeline, "market_data", "ts_exchange") == kept
+
+    def audit(*more: str) -> tuple[int, int, int, int]:
+        result = next(item for item in json.loads(pipeline.run_loader("audit", "--json", expect=(0, 1)).stdout) if item["table"] == "market_data")
+        return result["rows"], result["present"], result["expired"]["rows"], result["missing"]["rows"]
+
+    assert audit() == (270, 90, 180, 0)
+    # As after a backup was restored, or on another loader: nothing says that these were loaded.
+    shutil.rmtree(pipeline.checkpoints)
+    plan, = (item for item in json.loads(pipeline.run_loader("backfill", "--json").stdout) if item["table"] == "market_data")
+    assert (plan["loaded"], plan["present"], plan["expired"]) == (0, 90, 180)
+    assert days(pipeline, "market_data", "ts_exchange") == kept
+    # What is truly gone comes back, and nothing else.
+    pipeline.clickhouse.query("ALTER TABLE market_data DELETE WHERE spool_seq % 2 = 0", mutations_sync="1")
+    assert audit() == (270, 45, 180, 45)
+    shutil.rmtree(pipeline.checkpoints)
+    pipeline.run_loader("backfill")
+    assert audit() == (270, 90, 180, 0)
+    # Unless somebody asks for it.
+    again, = (item for item in json.loads(pipeline.run_loader("backfill", "--dropped-days", "--json").stdout) if item["table"] == "market_data")
+    assert again["loaded"] == 180 and audit() == (270, 270, 0, 0)
+    assert_bars(pipeline, [event for event in events if event["ts_exchange"] < today() - 30 * DAY])
+    pipeline.run_loader("retain")
+    assert days(pipeline, "market_data", "ts_exchange") == kept
+
+
+def test_bars_of_a_view_that_somebody_changed_prove_nothing(make_pipeline: MakePipeline) -> None:
+    pipeline = quick_pipeline(make_pipeline, QUICK)
+    pipeline.run_loader("migrate", "apply")
+    events = day_of(random.Random(19), today() - 40 * DAY, 60)
+    load_directly(pipeline, events)
+    pipeline.config.write_text(KEEP)
+    view = pipeline.clickhouse.query("SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = 'market_bars_1s_of' FORMAT TSVRaw").strip()
+    pipeline.clickhouse.query("CREATE OR REPLACE VIEW market_bars_1s_of AS " + view.replace("max(mid) AS mid_high", "min(mid) AS mid_high"))
+    said = pipeline.run_loader("retain", expect=(1,)).stderr
+    assert "the view selects something else than the files say" in said and "migrate status" in said
+    assert len(days(pipeline, "market_data", "ts_exchange")) == 1
+    report = json.loads(pipeline.run_loader("migrate", "status", "--json", expect=(1,)).stdout)
+    drift, = (table for table in report["drift"] if table["table"] == "market_bars_1s_of")
+    pipeline.clickhouse.query(drift["mends"][0])
+    pipeline.run_loader("retain")
+    assert_bars(pipeline, events)
+
+
+def test_rows_that_the_ttl_will_take_are_told_of(make_pipeline: MakePipeline) -> None:
+    pipeline = quick_pipeline(make_pipeline, QUICK)
+    pipeline.run_loader("migrate", "apply")
+    path = pipeline.directory / "old.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in day_of(random.Random(20), today() - 200 * DAY, 20)))
+    pipeline.import_files(path)
+    assert f"older than the table's TTL, such as one of {name_of(today() - 200 * DAY)}: they are loaded, and ClickHouse drops them" in pipeline.load_once().stderr
+
+
 def test_two_retains_at_once(make_pipeline: MakePipeline) -> None:
     pipeline = quick_pipeline(make_pipeline, QUICK)
     pipeline.run_loader("migrate", "apply")
@@ -319,7 +429,8 @@ def load_directly(pipeline: Pipeline, events: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("table, keep, problem", [
     ("orders", "364d", "audit rows are kept for at least a year"), ("fills", "30d", "audit rows are kept for at least a year"),
     ("positions_intraday", "11mo", "audit rows are kept for at least a year"), ("orders", "17y", "at most 16 years"),
-    ("market_data", "soon", "expected auto, or a time such as 30d"), ("market_data", "0d", "expected auto, or a time such as 30d")])
+    ("market_data", "soon", "expected auto, or a time such as 30d"), ("market_data", "0d", "expected auto, or a time such as 30d"),
+    ("market_dato", "30d", "schemas define no such table")])
 def test_a_retention_that_must_not_be_is_refused_before_anything_is_done(make_pipeline: MakePipeline, table: str, keep: str, problem: str) -> None:
     pipeline = make_pipeline(settings=f'[tables.{table}]\nretention = "{keep}"\n')
     for command in (("retain", "--dry-run"), ("retain",), ("migrate", "apply"), ("migrate", "status")):

@@ -9,7 +9,7 @@ extension SpoolLoader {
             abstract: "Compare the spool's rows with what ClickHouse holds; name every missing and every duplicate row.",
             discussion: """
                 Exit status 1 if a row is missing, doubled or unknown to the spool. Rows that the loader has not come to yet are \
-                pending, rows older than the table's TTL expired, rows that the writer gave up for want of room shed: none of them is \
+                pending, rows older than the table's TTL, and of days that `retain` has dropped, expired, rows that the writer gave up for want of room shed: none of them is \
                 missing. Rows that were pruned from the spool are not compared. With --since and --until whole chunks are compared \
                 that have a row in the range.
                 """)

@@ -27,6 +27,8 @@ extension SpoolLoader {
         var rate: [RateLimit.Bound] = []
         @Option(help: ArgumentHelp("How long to wait for a part of the spool that is still being copied.", valueName: "duration"))
         var wait = Patience(nanoseconds: 600_000_000_000, text: "10m")
+        @Flag(help: "Load days of market_data too that `retain` has dropped; its next run drops them again.")
+        var droppedDays = false
         @Flag(help: "Show what would be loaded, and load nothing.")
         var plan = false
         @Flag(help: "Print JSON.")
@@ -59,7 +61,7 @@ extension SpoolLoader {
                 let backfill = try Backfill(
                     configuration: common.configuration(server.flags.merging(definitions.flags) { $1 }), tables: table,
                     range: TimeRange(since: since, until: until),
-                    rate: RateLimit(rate), patience: wait.nanoseconds)
+                    rate: RateLimit(rate), patience: wait.nanoseconds, loadsDropped: droppedDays)
                 if plan { return try show(backfill.surveys()) }
                 let screen = StatusLine()
                 let log =

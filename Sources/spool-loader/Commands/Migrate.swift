@@ -26,6 +26,12 @@ extension SpoolLoader {
                     "Make the tables replicated, on every server of this cluster, with NAME_all to read all shards.", valueName: "name"))
             var cluster: String?
 
+            func validate() throws {
+                if cluster == "" {
+                    throw ValidationError("--cluster needs a name; SELECT cluster FROM system.clusters has those that there are")
+                }
+            }
+
             /// - Parameter say: takes lines for people.
             func open(say: @escaping (String) -> Void = { _ in }) throws -> Opened {
                 let configuration = try common.configuration(server.flags.merging(["schemas": schemas]) { $1 })
@@ -36,8 +42,8 @@ extension SpoolLoader {
                 let server = try StatementServer(configuration: configuration, purpose: "migrate", log: log)
                 try checkVersion(server)
                 return Opened(
-                    files: files, policy: policy, server: server, log: log,
-                    migrator: Migrator(files: files, server: server, cluster: cluster, log: log, say: say))
+                    files: files, server: server,
+                    migrator: Migrator(files: files, policy: policy, server: server, cluster: cluster, log: log, say: say))
             }
 
             /// Old servers know too little of what stands in the files.
@@ -53,9 +59,7 @@ extension SpoolLoader {
 
         struct Opened {
             let files: MigrationFiles
-            let policy: RetentionPolicy
             let server: StatementServer
-            let log: Logger
             let migrator: Migrator
         }
 
@@ -74,32 +78,11 @@ extension SpoolLoader {
                     }
                     let count = try opened.migrator.apply()
                     if count == 0 { print("nothing to do: all \(opened.files.statements.count) statements are applied") }
-                    try Migrate.applyRetention(opened)
-                    let drift = try opened.migrator.drift(done: try opened.migrator.plan().steps, ttls: opened.policy.ttls)
+                    try opened.migrator.applyRetention()
+                    let drift = try opened.migrator.drift(done: try opened.migrator.plan().steps)
                     drift.forEach(show)
                     if !drift.isEmpty { throw ExitCode(1) }
                 }
-            }
-        }
-
-        /// Sets the TTLs that the configuration gives.
-        private static func applyRetention(_ opened: Opened) throws {
-            let live = try opened.migrator.live()
-            let retain = Retain(server: opened.server, log: opened.log)
-            for table in opened.files.model.tables {
-                guard let (time, phrase) = opened.policy.ttl(of: table.name), let its = live.definitions[table.name], its.ttl != phrase
-                else { continue }
-                // ClickHouse drops what is expired by itself, and asks nobody whether its bars are made.
-                let expired = try its.partition.map {
-                    StoredPartition.expired(try retain.partitions(of: table.name), rule: $0.rule, keep: time, now: Clock.now())
-                }
-                if let first = expired?.first {
-                    throw CommandFailure(
-                        "table \(table.name): with the retention that the configuration gives, ClickHouse would drop \(expired?.count ?? 0) partitions by itself, "
-                            + "the oldest \(first.text); run `spool-loader retain` first, then this again", code: 1)
-                }
-                try opened.migrator.setTTL(of: table.name, to: phrase)
-                print("\(table.name): its TTL is \(phrase) now, as the configuration says")
             }
         }
 
@@ -208,7 +191,7 @@ extension SpoolLoader {
                 let plan = try opened.migrator.plan()
                 var last: [StatementID: MigrationLog.Entry] = [:]
                 for entry in try opened.migrator.entries() { last[entry.id] = entry }
-                let drift = try opened.migrator.drift(done: plan.steps.filter { $0.reached == .done }, ttls: opened.policy.ttls)
+                let drift = try opened.migrator.drift(done: plan.steps.filter { $0.reached == .done })
                 return Report(
                     database: opened.server.clickHouse.database,
                     statements: plan.steps.map { step in

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Logging
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
@@ -38,6 +39,7 @@ extension SpoolLoader {
                 let lock = dryRun ? nil : try MigratorLock(server: server, cluster: nil, log: log)
                 defer { lock?.release() }
                 let results = try work(model, policy, server, Retain(server: server, log: log) { try lock?.check() })
+                sayOtherTTLs(model, policy, LiveTables(tables: try server.ask(LiveTables.tablesQuery)), log)
                 if json { try printJSON(results) } else { show(results) }
                 if results.contains(where: { $0.kept != nil }) { throw ExitCode(1) }
             }
@@ -48,6 +50,7 @@ extension SpoolLoader {
         {
             let live = LiveTables(tables: try server.ask(LiveTables.tablesQuery))
             let names = model.tables.map(\.name).filter { table.isEmpty || table.contains($0) }
+            if names.contains(RollUp.source) { try checkBarsView(model, server) }
             if !dryRun, names.contains(RollUp.source) { try retain.finishEarlierRun() }
             let now = Clock.now()
             var results: [Retain.Dropped] = []
@@ -70,6 +73,27 @@ extension SpoolLoader {
                 }
             }
             return results
+        }
+
+        /// Until ClickHouse knows it too, `audit` takes rows that this drops for missing ones.
+        private func sayOtherTTLs(_ model: SchemaModel, _ policy: RetentionPolicy, _ live: LiveTables, _ log: Logger) {
+            for name in model.tables.map(\.name) where table.isEmpty || table.contains(name) {
+                guard let ttl = policy.ttl(of: name)?.phrase, let its = live.definitions[name]?.ttl, its != ttl else { continue }
+                log.notice(
+                    "table \(name): its TTL in ClickHouse is \(its), by the configuration \(ttl); run `spool-loader migrate apply` to set it"
+                )
+            }
+        }
+
+        /// Bars prove a day only if they are what the files say that bars are.
+        private func checkBarsView(_ model: SchemaModel, _ server: StatementServer) throws {
+            let name = RollUp.target + "_of"
+            guard let drift = try SchemaDrift.views(of: model, server).first(where: { $0.table == name && !$0.differences.isEmpty }) else {
+                return
+            }
+            throw CommandFailure(
+                "\(drift.differences[0].text); so bars may not be what they should. `spool-loader migrate status` says how to mend it; then make the days' bars anew "
+                    + "(`spool-loader rollup --day`), and run this again", code: 1)
         }
 
         private func show(_ results: [Retain.Dropped]) {

@@ -16,6 +16,17 @@ struct LiveTables {
     private(set) var engines: [String: String] = [:]
     private(set) var sizes: [String: Size] = [:]
 
+    static let viewsQuery = """
+        SELECT name, hex(formatQuerySingleLine(as_select)) FROM system.tables
+        WHERE database = currentDatabase() AND engine = 'View' ORDER BY name FORMAT TSV
+        """
+
+    /// The query's words, as `viewsQuery` gives those of views.
+    static func formatQuery(_ query: String) -> String { "SELECT hex(formatQuerySingleLine(\(quotedString(query)))) FORMAT TSV" }
+
+    /// Servers before 23.10 do not know it: views cannot be compared there.
+    static let canFormatQuery = "SELECT count() FROM system.functions WHERE name = 'formatQuerySingleLine' FORMAT TSV"
+
     static let tablesQuery =
         "SELECT name, engine, hex(create_table_query) FROM system.tables WHERE database = currentDatabase() ORDER BY name FORMAT TSV"
 
@@ -45,6 +56,11 @@ struct LiveTables {
         for fields in Self.lines(columns) where fields.count == 3 {
             sizes[fields[0], default: Size()].columns[fields[1]] = UInt64(fields[2])
         }
+    }
+
+    /// What each view selects, by name, of the answer to `viewsQuery`.
+    static func views(_ answer: [UInt8]) -> [String: String] {
+        lines(answer).reduce(into: [:]) { $0[$1[0]] = $1.count == 2 ? textOfHex($1[1]) : nil }
     }
 
     func size(_ table: String) -> Size { sizes[table] ?? Size() }

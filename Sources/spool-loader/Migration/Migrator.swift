@@ -14,6 +14,7 @@ final class Migrator {
     private static let mostLostAnswers = 5
 
     private let files: MigrationFiles
+    private let policy: RetentionPolicy
     private let server: StatementServer
     private let cluster: String?
     private let log: Logger
@@ -21,9 +22,15 @@ final class Migrator {
     private var lock: MigratorLock?
     private var nextEntry: UInt64 = 1
 
-    /// - Parameter say: takes a line for the person who waits.
-    init(files: MigrationFiles, server: StatementServer, cluster: String?, log: Logger, say: @escaping (String) -> Void) {
+    /// - Parameters:
+    ///   - policy: what the configuration says about TTLs goes before what the files say.
+    ///   - say: takes a line for the person who waits.
+    init(
+        files: MigrationFiles, policy: RetentionPolicy, server: StatementServer, cluster: String?, log: Logger,
+        say: @escaping (String) -> Void
+    ) {
         self.files = files
+        self.policy = policy
         self.server = server
         self.cluster = cluster
         self.log = log
@@ -52,22 +59,39 @@ final class Migrator {
     }
 
     /// Where the tables are not what the files say once `done` of their statements have been applied.
-    func drift(done: [MigrationPlan.Step], ttls: [String: SQLPhrase] = [:]) throws -> [SchemaDrift] {
+    func drift(done: [MigrationPlan.Step]) throws -> [SchemaDrift] {
         var model = SchemaModel()
         for step in done { try model.apply(step.statement.block) }
         let live = try live()
-        return model.tables.map { table in
+        let tables = model.tables.map { table in
             guard let its = live.definitions[table.name] else {
                 return SchemaDrift(table: table.name, [SchemaDrift.Difference("it is not in ClickHouse")])
             }
-            return SchemaDrift(file: table, live: its, ttl: ttls[table.name], isReplicated: cluster != nil)
-        }.filter { !$0.differences.isEmpty }
+            return SchemaDrift(file: table, live: its, ttl: policy.ttl(of: table.name)?.phrase, isReplicated: cluster != nil)
+        }
+        return (tables + (try SchemaDrift.views(of: model, server))).filter { !$0.differences.isEmpty }
     }
 
     /// What is sent for a statement.
     func statements(_ statement: MigrationStatement) throws(SchemaError) -> [String] {
-        guard let cluster else { return [statement.block.sql] }
-        return try ClusterRendering(cluster: cluster, database: server.clickHouse.database).statements(statement.block)
+        let block = try configured(statement)
+        guard let cluster else { return [block.sql] }
+        return try ClusterRendering(cluster: cluster, database: server.clickHouse.database).statements(block)
+    }
+
+    /// The statement with the TTL that the configuration gives its table, if it gives one: by the file's own, ClickHouse would drop rows in the meantime. A table
+    /// that will take another's name has its rows copied into it before.
+    private func configured(_ statement: MigrationStatement) throws(SchemaError) -> StatementBlock {
+        let table: String
+        switch try SchemaStatement(statement.block).kind {
+        case .createTable(let its): table = its.name
+        case .alterTable(let name, _): table = name
+        default: return statement.block
+        }
+        guard let ttl = policy.ttl(of: table) ?? policy.ttl(of: files.finalName(of: table, behind: statement.id)) else {
+            return statement.block
+        }
+        return try statement.block.withTTL(ttl.phrase)
     }
 
     // MARK: Applying
@@ -95,11 +119,40 @@ final class Migrator {
         return plan.pending.count
     }
 
-    /// Sets a table's TTL to what the configuration says, on every server of a cluster, under the lock of a migration.
-    func setTTL(of table: String, to phrase: SQLPhrase) throws {
-        let lock = try MigratorLock(server: server, cluster: cluster, log: log)
-        defer { lock.release() }
-        try change("ALTER TABLE \(quotedIdentifier(table))\(MigrationLog.onCluster(cluster)) MODIFY TTL \(phrase)")
+    /// Sets the TTLs that the configuration gives, on every server of a cluster, under the lock of a migration.
+    func applyRetention() throws {
+        let live = try live()
+        for table in files.model.tables {
+            guard let phrase = policy.ttl(of: table.name)?.phrase, let its = live.definitions[table.name], its.ttl != phrase else {
+                continue
+            }
+            let lock = try MigratorLock(server: server, cluster: cluster, log: log)
+            defer { lock.release() }
+            try checkNothingExpires(its, by: phrase)
+            try change("ALTER TABLE \(quotedIdentifier(table.name))\(MigrationLog.onCluster(cluster)) MODIFY TTL \(phrase)")
+            say("\(table.name): its TTL is \(phrase) now, as the configuration says")
+        }
+    }
+
+    /// ClickHouse drops what a TTL says is expired by itself, and asks nobody whether its bars are made.
+    private func checkNothingExpires(_ table: TableDefinition, by ttl: SQLPhrase) throws {
+        let now = Clock.now()
+        guard let keep = ttl.retention, let rule = table.partition?.rule else { return }
+        // What goes by the TTL that it has is not for this one to keep.
+        if let its = table.retention, its.expired(at: now) >= keep.expired(at: now) { return }
+        let expired = StoredPartition.expired(
+            try Retain(server: server, log: log).partitions(of: table.name), rule: rule, keep: keep, now: now)
+        guard let first = expired.first else { return }
+        throw CommandFailure(
+            "table \(table.name): by a TTL of \(ttl), ClickHouse would drop \(expired.count) partitions by itself, the oldest \(first.text); run "
+                + "`spool-loader retain` first, then this again", code: 1)
+    }
+
+    private func checkNothingExpires(_ statement: MigrationStatement) throws {
+        guard case .alterTable(let name, let changes) = try SchemaStatement(try configured(statement)).kind else { return }
+        for case .modifyTTL(let ttl) in changes {
+            if let table = try live().definitions[name] { try checkNothingExpires(table, by: ttl) }
+        }
     }
 
     private func carryOut(_ step: MigrationPlan.Step) throws {
@@ -112,8 +165,9 @@ final class Migrator {
                 for need in statement.block.needs { try wait(for: need, statement) }
             }
             try lock?.check()
-            if step.reached != .started { try note([statement], .started) }
             do {
+                try checkNothingExpires(statement)
+                if step.reached != .started { try note([statement], .started) }
                 try run(statement)
             } catch let failure as CommandFailure {
                 // What ClickHouse has refused at once is as if it had never been begun: its text may be mended.
@@ -210,12 +264,5 @@ final class Migrator {
             try lock?.check()
             server.wait(Self.askNeedAgainAfter)
         }
-    }
-}
-
-extension SchemaDrift {
-    init(table: String, _ differences: [Difference]) {
-        self.table = table
-        self.differences = differences
     }
 }

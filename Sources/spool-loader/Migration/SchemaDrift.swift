@@ -16,6 +16,11 @@ struct SchemaDrift {
     let table: String
     let differences: [Difference]
 
+    init(table: String, _ differences: [Difference]) {
+        self.table = table
+        self.differences = differences
+    }
+
     /// - Parameters:
     ///   - file: as the files leave it.
     ///   - live: as ClickHouse has it.
@@ -131,4 +136,27 @@ struct SchemaDrift {
 
     private static func kind(_ engine: SQLPhrase) -> String { String(engine.text.prefix { $0 != "(" }) }
     private static func shown(_ phrase: SQLPhrase) -> String { phrase == .nothing ? "none" : phrase.text }
+}
+
+extension SchemaDrift {
+    /// Views that select something else than the files say. Servers that cannot write a query anew are not asked.
+    static func views(of model: SchemaModel, _ server: StatementServer) throws -> [SchemaDrift] {
+        guard !model.views.isEmpty, try server.isTrue(LiveTables.canFormatQuery) else { return [] }
+        let live = LiveTables.views(try server.ask(LiveTables.viewsQuery))
+        return try model.views.sorted { $0.key < $1.key }.map { name, query in
+            let answer = String(decoding: try server.ask(LiveTables.formatQuery(query)), as: UTF8.self)
+            guard let wanted = textOfHex(answer.filter { !$0.isWhitespace }) else {
+                throw CommandFailure(
+                    "ClickHouse at \(server.url) does not write the query of view \(name): \(answer.prefix(200))", code: 74)
+            }
+            let mend = "CREATE OR REPLACE VIEW \(quotedIdentifier(name)) AS \(wanted)"
+            guard let its = live[name] else { return SchemaDrift(table: name, [Difference("the view is not in ClickHouse", mend: mend)]) }
+            // ClickHouse copies what stands behind WITH to each part of a UNION, or puts it where it is named: not to be told from a change.
+            if wanted.split(whereSeparator: { !$0.isLetter }).contains("WITH") { return SchemaDrift(table: name, []) }
+            let database = server.clickHouse.database
+            let isSame = try SQLPhrase(parsing: its, database: database) == SQLPhrase(parsing: wanted, database: database)
+            return SchemaDrift(
+                table: name, isSame ? [] : [Difference("the view selects something else than the files say: \(its)", mend: mend)])
+        }
+    }
 }

@@ -6,7 +6,7 @@ enum StatementEffect {
     static func lines(_ statement: SchemaStatement, before: SchemaModel, live: LiveTables) -> [String] {
         switch statement.kind {
         case .createTable(let table): [created(table, live)]
-        case .createView(let name): ["view \(name): stores nothing, and takes the place of one that is there"]
+        case .createView(let name, _): ["view \(name): stores nothing, and takes the place of one that is there"]
         case .dropView(let name): ["drops the view \(name); no rows"]
         case .alterTable(let name, let changes): changes.map { altered(name, $0, before[name], live.size(name)) }
         case .dropTable(let name): ["drops \(name) with \(amount(live.size(name))); they cannot be brought back from here"]
