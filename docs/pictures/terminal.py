@@ -3,6 +3,9 @@
 
     .venv/bin/pip install pyte matplotlib
     docs/pictures/terminal.py --out docs/pictures/top.png --seconds 15 --size 100x16 -- spool-loader top ...
+    docs/pictures/terminal.py --out docs/pictures/demo.png --seconds 60 --size 132x60 --wide-font wqy-zenhei.ttc -- demo/run
+
+The second needs Debian's fonts-wqy-zenhei, for the Chinese name among the demo's strategies.
 """
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import termios
 import time
+import unicodedata
 from pathlib import Path
 
 import matplotlib
@@ -44,9 +48,10 @@ def run(command: list[str], columns: int, lines: int, seconds: float) -> pyte.Sc
     return screen
 
 
-def draw(screen: pyte.Screen, out: Path) -> None:
+def draw(screen: pyte.Screen, out: Path, wide_font: str | None) -> None:
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     plain, bold = (ImageFont.truetype(str(fonts / name), 15) for name in ("DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf"))
+    wide_plain = ImageFont.truetype(wide_font, 16) if wide_font else plain
     wide, tall, margin = 9, 19, 12
     picture = Image.new("RGB", (screen.columns * wide + 2 * margin, screen.lines * tall + 2 * margin), "#1e2127")
     pen = ImageDraw.Draw(picture)
@@ -54,7 +59,8 @@ def draw(screen: pyte.Screen, out: Path) -> None:
         for x in range(screen.columns):
             cell = screen.buffer[y][x]
             if cell.data.strip():
-                pen.text((margin + x * wide, margin + y * tall), cell.data, fill=COLORS.get(cell.fg, "#d8dee9"), font=bold if cell.bold else plain)
+                font = wide_plain if unicodedata.east_asian_width(cell.data[0]) in "WF" else bold if cell.bold else plain
+                pen.text((margin + x * wide, margin + y * tall), cell.data, fill=COLORS.get(cell.fg, "#d8dee9"), font=font)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(out, optimize=True)
 
@@ -64,10 +70,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--size", default="100x24")
+    parser.add_argument("--wide-font", metavar="FILE", help="font for characters of two cells")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     columns, lines = map(int, options.size.split("x"))
-    draw(run(options.command, columns, lines, options.seconds), options.out)
+    draw(run(options.command, columns, lines, options.seconds), options.out, options.wide_font)
     return 0
 
 
