@@ -19,9 +19,15 @@ public func printToStandardError(_ text: String) {
     _ = write(STDERR_FILENO, line, line.count)
 }
 
-/// A logger to standard error, one line an entry: time, level, message, then what it is about.
+/// What writes log entries to standard error: as lines with time, level and message, or as the journal wants them.
+public func makeLogHandler(_ label: String) -> any LogHandler {
+    JournalLog.isThere(stream: processEnvironment()["JOURNAL_STREAM"])
+        ? JournalLog(label: label) : StreamLogHandler.standardError(label: label)
+}
+
+/// A logger to standard error, one line an entry.
 public func makeLogger(_ label: String) -> Logger {
-    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
+    var logger = Logger(label: label) { makeLogHandler($0) }
     logger.logLevel = .info
     return logger
 }

@@ -186,7 +186,9 @@ public struct Setting: Sendable {
         Setting(
             "loader.retention", .text, "auto",
             "how long a table's rows are kept in ClickHouse, such as 30d, 18mo, 7y; auto: as the schema's TTL says. For [tables.NAME]"),
-        Setting("loader.metrics", .text, nil, "HOST:PORT at which the loader serves the same; nowhere without it"),
+        Setting(
+            "loader.metrics", .text, nil, "HOST:PORT at which the loader serves /metrics, /healthz, /readyz and /status; nowhere without it"
+        ),
         Setting("loader.backoff_max", .duration(1_000_000...3_600 * second), "30s", "longest wait after failures"),
     ]
 

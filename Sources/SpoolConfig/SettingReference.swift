@@ -6,7 +6,7 @@ public enum SettingReference {
 
             One TOML file for both programs, given with `--config FILE` or `COLDPATH_CONFIG`. Every setting has a default that suits one machine. The \
             environment overrides the file, flags override both. `spool-writer check-config` prints every value with where it comes from, and checks \
-            files and schemas. A setting that is not known, or a value that is none, is an error that names it.
+            files and schemas. A setting that is not known, or an invalid value, is an error that names it.
 
             Durations are written `200ms`, `90s`, `10m`, `24h`, `90d`; sizes `64KiB`, `64MiB`, `1GiB`, or in bytes.
 

@@ -1,7 +1,10 @@
 import Logging
+import SpoolConfig
 
-/// Passes entries on to another log, and raises an alarm for each critical one.
+/// Passes entries on to another log, and raises an alarm for each critical one, whose line begins with `RecorderFailure`.
 struct AlarmLog: LogHandler {
+    static let word = "RecorderFailure: "
+
     var inner: any LogHandler
     let alarms: Alarms
 
@@ -20,16 +23,17 @@ struct AlarmLog: LogHandler {
     }
 
     func log(event: LogEvent) {
-        if event.level == .critical {
-            alarms.raise("\(event.message)", table: (event.metadata?["table"] ?? metadata["table"]).map { "\($0)" })
-        }
+        guard event.level == .critical else { return inner.log(event: event) }
+        var event = event
+        if !"\(event.message)".hasPrefix(Self.word) { event.message = "\(Self.word)\(event.message)" }
+        alarms.raise("\(event.message)", table: (event.metadata?["table"] ?? metadata["table"]).map { "\($0)" })
         inner.log(event: event)
     }
 }
 
 /// A logger to standard error, one line an entry, whose critical entries raise alarms.
 public func makeLogger(_ label: String, alarms: Alarms) -> Logger {
-    var logger = Logger(label: label) { AlarmLog(inner: StreamLogHandler.standardError(label: $0), alarms: alarms) }
+    var logger = Logger(label: label) { AlarmLog(inner: makeLogHandler($0), alarms: alarms) }
     logger.logLevel = .info
     return logger
 }

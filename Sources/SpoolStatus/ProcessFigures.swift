@@ -33,7 +33,7 @@ public struct ProcessFigures: Sendable {
         text.add("recorder_build_info", .gauge, "1; the version stands in the label.", [("version", version)], 1)
         text.add(
             "recorder_alarms_total", .counter,
-            "Times that a person was called since the process started: each is a RecorderFailure in the log.", [],
+            "Times that a person was called since the process started: each is a critical line in the log, RecorderFailure.", [],
             Double(alarms.count))
         text.add(
             "recorder_clock_steps_total", .counter, "Times that the wall clock was set by more than 20 ms since the process started.", [],

@@ -79,7 +79,7 @@ enum AnswerTable {
         Entry(76, "CANNOT_OPEN_FILE", .backOff, disk, alarm: true),
         Entry(78, "UNKNOWN_TYPE_OF_QUERY", .configuration, tooNew),
         Entry(81, "UNKNOWN_DATABASE", .configuration, "create the database, or mend loader.database"),
-        Entry(89, "UNKNOWN_COMPRESSION_METHOD", .configuration, "this ClickHouse takes no LZ4 frames: update it"),
+        Entry(89, "UNKNOWN_COMPRESSION_METHOD", .configuration, "this ClickHouse takes no LZ4 frames: set loader.wire to \"plain\""),
         Entry(95, "CANNOT_READ_FROM_SOCKET", .backOff, network),
         Entry(96, "CANNOT_WRITE_TO_SOCKET", .backOff, network),
         Entry(107, "FILE_DOESNT_EXIST", .backOff, part, alarm: true),

@@ -130,7 +130,7 @@ enum Outcome: String, CaseIterable, Sendable {
         case .badRequest: "see whether loader.url is ClickHouse's HTTP port, and what the proxy between refuses"
         case .unauthorized, .forbidden: "mend user and password (loader.user, loader.password_file), or the proxy between"
         case .notFound: "set loader.url to ClickHouse's http://HOST:PORT, without a path"
-        case .proxyLogin: "reach ClickHouse without that proxy (no_proxy)"
+        case .proxyLogin: "set loader.proxy to \"none\", or reach ClickHouse without that proxy"
         case .requestTimeout, .tooManyRequests, .serverError, .badGateway, .unavailable, .gatewayTimeout, .other5xx:
             "nothing at first; if it lasts, look at ClickHouse and at the proxy between"
         case .lengthRequired, .notImplemented, .other4xx: "mend the proxy between"

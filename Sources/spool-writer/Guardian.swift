@@ -47,9 +47,7 @@ final class Guardian: Losses {
         thresholds = try DiskThresholds(configuration: configuration)
         ledger = LossLedger(log: log)
         lossTable = recorder.recordable(LossLedger.table)
-        if let lossTable, lossTable.tableClass != .audit {
-            throw ConfigFailure(description: "[tables.\(LossLedger.table)]: class must be audit: it is where losses are recorded")
-        }
+        if lossTable != nil { try LossLedger.checkClass(configuration) }
         markets = commits.tables.compactMap(\.market)
         shedder = Shedder(configuration: configuration, spool: recorder.spool, commits: commits, ledger: ledger, log: log)
         if lossTable == nil, !markets.isEmpty {

@@ -1,4 +1,5 @@
 import Logging
+import SpoolConfig
 import SpoolFormat
 
 /// Losses and incidents on their way to `system_events`.
@@ -9,6 +10,14 @@ final class LossLedger {
     static let table = "system_events"
     /// Under which name chunks of ``table`` say how far the losses of a source's market rows are written down.
     static func lossSource(of source: String) -> String { "lost:\(source)" }
+
+    /// - Throws: `ConfigFailure` if the ledger's own rows could be given up.
+    static func checkClass(_ configuration: Configuration) throws(ConfigFailure) {
+        guard configuration.tableClass(of: table) == .audit else {
+            throw ConfigFailure(description: "[tables.\(table)]: class must be audit: it is where losses are recorded")
+        }
+    }
+
     /// How long losses gather before they are written down. Nanoseconds.
     static let flushAfter: Int64 = 1_000_000_000
     /// Rows written at once; with more symbols than this, the rest of a table is summed up in one row for each reason.

@@ -131,6 +131,7 @@ extension SpoolWriter {
                 for warning in try configuration.checkConnection() { printToStandardError("spool-writer: \(warning)") }
                 let model = try SchemaDirectory.model(configuration.required("schemas"))
                 try configuration.checkSections(tables: model.tables.map(\.name))
+                if model[LossLedger.table] != nil { try LossLedger.checkClass(configuration) }
                 for table in try model.recorded() {
                     print(
                         "table \(table.table): \(table.columns.count) columns, by "

@@ -188,7 +188,7 @@ def _(world: World) -> None:
 
 # The writer's disk
 
-BLOCKED = "`cannot write: ...; no input is taken`, then `the disk takes rows again ...; nothing was lost`"
+BLOCKED = "`cannot write: ...; what was taken is kept in memory and tried again`, then `the disk takes rows again after N ms; no row that was kept is lost`"
 
 
 def failing(name: str, what: str, seconds: tuple[float, float] = (0.2, 0.8), power: bool = False, seen: str = BLOCKED, **rule: Any) -> None:

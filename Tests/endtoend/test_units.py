@@ -1,6 +1,7 @@
 """The systemd units, as far as a machine without a running systemd allows: their syntax, how exposed they are, and that the sandbox allows what the programs do."""
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -90,6 +91,32 @@ def test_the_sandbox_allows_every_system_call_that_the_programs_make(make_pipeli
         # The program's start, and what only makes a limit higher: it goes on without.
         refused = made - allowed(service) - {"execve", "arch_prctl", "setrlimit", "prlimit64"}
         assert not refused, f"{service} does not allow {refused}"
+        unit = (UNITS / service).read_text()
+        families = set(re.findall(r"socket\((AF_[A-Z0-9]+)", text)) - {"AF_NETLINK"}
+        assert "AF_INET" in families and families <= set(re.findall(r"^RestrictAddressFamilies=(.*)$", unit, re.M)[0].split())
+        # Whoever asks for the metrics that the shipped settings turn on must reach it.
+        assert "PrivateNetwork=true" not in unit and "metrics" in (UNITS / "coldpath.toml").read_text()
+
+
+@pytest.mark.parametrize("is_journal", [True, False])
+def test_lines_for_the_journal_begin_with_their_priority(tmp_path: Path, is_journal: bool) -> None:
+    log = tmp_path / "log"
+    (tmp_path / "rings").mkdir()
+    (tmp_path / "rings" / "bad.ring").write_bytes(b"no ring" * 1000)
+    with log.open("wb") as file:
+        status = os.fstat(file.fileno())
+        stream = f"{status.st_dev}:{status.st_ino + (0 if is_journal else 1)}"
+        process = subprocess.Popen(
+            [binary("spool-writer"), "run", "--spool", tmp_path / "spool", "--schemas", ROOT / "schemas", "--socket", tmp_path / "s", "--rings", tmp_path / "rings"],
+            stderr=file, env=os.environ | {"JOURNAL_STREAM": stream})
+    assert wait_until(lambda: "RecorderFailure: ring set aside" in log.read_text(), 20), log.read_text()
+    process.terminate()
+    assert process.wait(20) == 0
+    lines = log.read_text().splitlines()
+    assert all(line.startswith("<") == is_journal for line in lines), lines
+    if is_journal:
+        assert any(line.startswith("<2>critical spool-writer: ring=") and "RecorderFailure: ring set aside" in line for line in lines), lines
+        assert any(line.startswith("<5>notice ") or line.startswith("<6>info ") for line in lines)
 
 
 def test_users_and_directories_are_made(tmp_path: Path) -> None:
