@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeline import Pipeline
+from pipeline import ROOT, Pipeline
 
 KEYS = {
     "Ed25519": ["-algorithm", "ed25519"],
@@ -81,6 +82,11 @@ def test_a_report_of_missing_rows_is_written_and_signed_too(pipeline: Pipeline, 
     assert said["clean"] is False
     assert said["tables"][0]["missing"]["ranges"] == [[5, 7], [900, 901]]
     assert said["tables"][0]["duplicate"]["ranges"] == [[700, 701]]
+    # docs/audit.md, "What to do".
+    document = (ROOT / "docs" / "audit.md").read_text()
+    pipeline.clickhouse.query(re.findall(r"```sql\n(OPTIMIZE TABLE orders FINAL DEDUPLICATE BY [^`]*)```", document)[0])
+    pipeline.run_loader("backfill", "--table", "orders")
+    pipeline.run_loader("audit")
 
 
 def test_a_key_that_is_none_is_refused_before_anything_is_asked(pipeline: Pipeline, orders_file: Path) -> None:

@@ -142,3 +142,26 @@ def test_clickhouse_killed_and_started_again_in_between(pipeline: Pipeline, day_
         output, errors = running.communicate(timeout=60)
     assert running.returncode == 0, output + errors
     assert_exactly_once(pipeline, day_file)
+
+
+def test_a_table_that_stopped_for_a_lost_checkpoint_goes_on_as_the_runbook_says(pipeline: Pipeline, orders_file: Path) -> None:
+    """docs/operations.md, RecorderStandstill, step 3."""
+    pipeline.import_files(orders_file)
+    pipeline.load_once()
+    pipeline.clickhouse.query("ALTER TABLE orders DELETE WHERE spool_seq = 40", mutations_sync="2")
+    shutil.rmtree(pipeline.checkpoints)
+    pipeline.loader.start()
+    assert wait_until(lambda: "stopped: the checkpoint says that sequence" in pipeline.loader.log.read_text(), 30)
+    pipeline.loader.stop()
+    # A backfill with the loader's checkpoints ends where the one that stopped stands.
+    pipeline.run_loader("backfill", "--table", "orders")
+    assert pipeline.clickhouse.query("SELECT count() FROM orders WHERE spool_seq = 40").strip() == "0"
+    own, pipeline.checkpoints = pipeline.checkpoints, pipeline.directory / "mend"
+    pipeline.run_loader("backfill", "--table", "orders")
+    pipeline.checkpoints = own
+    assert pipeline.clickhouse.query("SELECT count() FROM orders WHERE spool_seq = 40").strip() == "1"
+    pipeline.loader.start()
+    assert wait_until(lambda: "LOADED" in (said := pipeline.run_loader("ls").stdout) and " 0.0 s" in said, 30)
+    pipeline.loader.stop()
+    pipeline.run_loader("audit")
+    assert_exactly_once(pipeline, orders_file)
