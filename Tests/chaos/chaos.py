@@ -244,7 +244,7 @@ class Executioner:
     def _insert(self, victims: tuple[str, ...]) -> None:
         """While an insert is on its way, executed and not yet answered, or not yet executed."""
         action = self._random.choice(("delay", "delay_after"))
-        if self._plan({"match": "INSERT", "action": action, "ms": 60}):
+        if self._plan({"match": "INSERT INTO", "action": action, "ms": 60}):
             self._await_faults(1)
             time.sleep(self._random.uniform(0, 0.03))
         self._kill_and_start(victims)
@@ -252,7 +252,7 @@ class Executioner:
     def _doubt(self, victims: tuple[str, ...]) -> None:
         """While the loader asks what has become of an insert whose answer was lost."""
         action = self._random.choice(("drop_before", "drop_after", "garbage_after"))
-        if self._plan({"match": "INSERT", "action": action}, {"match": "SELECT", "action": "delay", "ms": 50}):
+        if self._plan({"match": "INSERT INTO", "action": action}, {"match": "SELECT", "action": "delay", "ms": 50}):
             self._await_faults(2)
             time.sleep(self._random.uniform(0, 0.03))
         self._kill_and_start(victims)
@@ -260,7 +260,7 @@ class Executioner:
     def _suicide(self, victims: tuple[str, ...]) -> None:
         """ClickHouse kills itself at, in or after an insert."""
         action = self._random.choice(("kill_before", "kill_during", "kill_during", "kill_during", "kill_after"))
-        if self._plan({"match": "INSERT", "action": action, "ms": self._random.randrange(0, 12)}):
+        if self._plan({"match": "INSERT INTO", "action": action, "ms": self._random.randrange(0, 12)}):
             wait_until(lambda: not self._pipeline.clickhouse.is_alive, 1.0, step=0.001)
         self._kill_and_start(victims)
 

@@ -120,7 +120,7 @@ class Hole:
         is_held = not is_again and loader.is_alive and self._random.random() < 0.5
         if is_again:
             # The repeat is swallowed by its token; the insert after it has a fresh one.
-            server.plan_faults({"match": "INSERT", "action": "delay", "ms": 1}, {"match": "INSERT", "action": "delay", "ms": 500})
+            server.plan_faults({"match": "INSERT INTO", "action": "delay", "ms": 1}, {"match": "INSERT INTO", "action": "delay", "ms": 500})
             wait_until(lambda: len(server.faults_done()) == 2, 2.0, 0.002)
         elif is_held:
             os.kill(loader.pid, signal.SIGSTOP)

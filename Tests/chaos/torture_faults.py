@@ -369,7 +369,7 @@ def answered(name: str, what: str, *faults: dict[str, Any], seconds: tuple[float
 
 
 def insert(action: str, **more: Any) -> dict[str, Any]:
-    return {"match": "INSERT", "action": action, **more}
+    return {"match": "INSERT INTO", "action": action, **more}
 
 
 def select(action: str, **more: Any) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def test_poison_is_not_retried_for_ever(pipeline: Pipeline) -> None:
     assert has_rows(pipeline, "orders", 1397)
     assert wait_until(lambda: newest_slot(checkpoint_file(pipeline))["next"] == ["1401"], 10)
     # From here on nothing is sent any more: a fault that waits for an insert is not used up.
-    pipeline.clickhouse.plan_faults({"match": "INSERT", "action": "delay", "ms": 1})
+    pipeline.clickhouse.plan_faults({"match": "INSERT INTO", "action": "delay", "ms": 1})
     time.sleep(1)
     assert pipeline.clickhouse.faults_done() == []
     assert loader_log(pipeline).count("quarantined row ") == len(REFUSED)
