@@ -59,7 +59,9 @@ import Testing
         log.error("no alarm")
         log.critical("first")
         log.critical("second", metadata: ["table": "fills"])
-        #expect(alarms.summary.count == 2 && alarms.summary.last == "second" && alarms.summary.lastAt > 0)
+        #expect(alarms.summary.count == 2 && alarms.summary.last == "RecorderFailure: second" && alarms.summary.lastAt > 0)
+        log.critical("RecorderFailure: third")
+        #expect(alarms.summary.last == "RecorderFailure: third")
     }
 
     @Test(arguments: [1, 999, 1_000, 1_001, 100_000], ["x", "\"", "\u{0}", "é", "😀"])
