@@ -267,7 +267,7 @@ def _trailer(path: Path, size: int) -> tuple[int, int] | None:
     with path.open("rb") as file:
         file.seek(size - 80)
         trailer = file.read(80)
-    if trailer[76:] != b"CPEN" or _crc32c(trailer[:72] + bytes(4) + trailer[76:]) != struct.unpack_from("<I", trailer, 72)[0]:
+    if trailer[76:] != b"CPEN" or _crc32c(trailer[:72]) != struct.unpack_from("<I", trailer, 72)[0]:
         return None
     return struct.unpack_from("<QQ", trailer)
 
