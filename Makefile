@@ -1,6 +1,6 @@
 # Names for the scripts; everything that is done is done there, or by the one command that stands here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint chaos chaos-rings hole backfill-kills evolve torture deb dashboard fuzz latency burst outage recovery catchup backlog bench clean
+.PHONY: help setup build demo test lint chaos chaos-rings hole backfill-kills evolve torture deb report dashboard fuzz latency burst outage recovery catchup backlog bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -43,6 +43,9 @@ fuzz: ## SECONDS=600 for each decoder of bytes from outside, by libFuzzer
 
 deb: build ## the Debian package: .build/coldpath_VERSION_ARCH.deb
 	@scripts/deb
+
+report: build ## prices with fills, latency, P&L, gaps and the queries' answers, of the demo's data: .build/report
+	@.venv/bin/pip install --quiet --disable-pip-version-check matplotlib && .venv/bin/python queries/report.py
 
 dashboard: build ## a picture of the dashboard, of real metrics: docs/pictures/dashboard.png
 	@scripts/setup --test && .venv/bin/pip install --quiet --disable-pip-version-check matplotlib && .venv/bin/python ops/grafana/picture.py

@@ -16,7 +16,7 @@ struct SpoolLoader: ParsableCommand {
         version: coldpathVersion,
         subcommands: [
             Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
-            RollUpCommand.self, RetainCommand.self, StatusCommand.self, Top.self,
+            RollUpCommand.self, RetainCommand.self, StatusCommand.self, Top.self, Last.self,
             Answers.self,
         ])
 
