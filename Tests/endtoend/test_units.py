@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,26 @@ def test_lines_for_the_journal_begin_with_their_priority(tmp_path: Path, is_jour
     if is_journal:
         assert any(line.startswith("<2>critical spool-writer: ring=") and "RecorderFailure: ring set aside" in line for line in lines), lines
         assert any(line.startswith("<5>notice ") or line.startswith("<6>info ") for line in lines)
+
+
+def test_under_the_units_umask_rows_are_for_one_user_and_the_socket_for_the_group(make_pipeline: MakePipeline, orders_file: Path, tmp_path: Path) -> None:
+    pipeline: Pipeline = make_pipeline()
+    pipeline.start_clickhouse()
+    pipeline.writer.command += ["--rings", tmp_path / "rings"]
+    masks = {service: re.findall(r"^UMask=(\d+)$", (UNITS / service).read_text(), re.M) for service in SERVICES}
+    assert set(map(tuple, masks.values())) == {("0077",)}, masks
+    before = os.umask(0o077)
+    try:
+        pipeline.writer.start()
+        pipeline.loader.start()
+    finally:
+        os.umask(before)
+    assert wait_until(pipeline.writer_listens, 20)
+    subprocess.run([sys.executable, ROOT / "demo" / "send_events.py", "--socket", pipeline.socket, "--client", "c", orders_file], check=True, capture_output=True)
+    assert wait_until(lambda: list(pipeline.checkpoints.rglob("orders*")) != [], 20)
+    for path in (*pipeline.spool.rglob("*"), *pipeline.checkpoints.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, f"{path}: {path.stat().st_mode:o}"
+    assert pipeline.socket.stat().st_mode & 0o777 == 0o660 and (tmp_path / "rings").stat().st_mode & 0o7777 == 0o2770
 
 
 def test_users_and_directories_are_made(tmp_path: Path) -> None:
