@@ -80,8 +80,8 @@ let package = Package(
         program(
             "spool-loader",
             [
-                "SpoolFormat", "SpoolIO", "SpoolConfig", "SpoolStatus", "CCurl", "COpenSSL",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CSpoolRing", "CSystem", "SpoolFormat", "SpoolIO", "SpoolRing", "SpoolClient", "SpoolConfig", "SpoolStatus", "CCurl",
+                "COpenSSL", .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ]),
 

@@ -4,7 +4,7 @@ public import CSpoolRing
 ///
 /// It belongs to the thread that opened it, and to its process: in a forked child it is not mapped.
 public struct Ring: ~Copyable {
-    @usableFromInline let handle: UnsafeMutablePointer<spool_ring>
+    @usableFromInline package let handle: UnsafeMutablePointer<spool_ring>
     private let keptNames = KeptNames()
 
     /// Creates a ring. The writer need not run: it finds the ring when it does.
@@ -18,7 +18,14 @@ public struct Ring: ~Copyable {
     public init(
         directory: String, producer: String, tables: [TableDeclaration], dataBytes: UInt64 = 4 << 20, nameBytes: UInt32 = 64 << 10
     ) throws(RingError) {
-        handle = UnsafeMutablePointer<spool_ring>.allocate(capacity: 1)
+        // Where this throws there is no ring yet that deinit would close.
+        handle = try Self.open(directory, producer, tables, dataBytes, nameBytes)
+    }
+
+    private static func open(
+        _ directory: String, _ producer: String, _ tables: [TableDeclaration], _ dataBytes: UInt64, _ nameBytes: UInt32
+    ) throws(RingError) -> UnsafeMutablePointer<spool_ring> {
+        let handle = UnsafeMutablePointer<spool_ring>.allocate(capacity: 1)
         handle.initialize(to: spool_ring())
         // The header copies the declarations; the texts live until it has.
         var texts: [UnsafeMutablePointer<CChar>] = []
@@ -47,6 +54,7 @@ public struct Ring: ~Copyable {
             handle.deallocate()
             throw RingError(code: code, message: message)
         }
+        return handle
     }
 
     /// Closes the ring. Rows that are not durable yet stay in its file; the writer drains it, then removes it.

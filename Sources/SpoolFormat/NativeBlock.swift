@@ -53,6 +53,14 @@ public struct NativeBlock {
         return try result.get()
     }
 
+    init(rows: Int, columns: [NativeColumn]) {
+        self.rows = rows
+        self.columns = columns
+    }
+
+    /// The decoded bytes that the columns' places are in.
+    public var bytes: [UInt8] { columns.first?.bytes ?? [] }
+
     /// The column with this name.
     public func column(_ name: String) -> NativeColumn? { columns.first { $0.name == name } }
 }
@@ -64,7 +72,7 @@ public struct NativeColumn {
     /// The type as the block's header writes it.
     let typeText: String
     /// The whole block.
-    let bytes: [UInt8]
+    private(set) var bytes: [UInt8]
     /// Offset of the null map or of the array ends.
     let marks: Int
     /// Offset after the last value.
@@ -193,6 +201,13 @@ public struct NativeColumn {
         bytes.withUnsafeBytes { Value(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: Value.self)) }
     }
 
+    /// The same column over other bytes of the same block.
+    func over(_ bytes: [UInt8]) -> NativeColumn {
+        var column = self
+        column.bytes = bytes
+        return column
+    }
+
     /// A value of an integer, enum, decimal or time column, as the number that is stored.
     public func integer(_ element: Int) -> Int128 {
         let width = type.width ?? 0
@@ -250,22 +265,6 @@ public struct NativeColumn {
             return cases.first { Int128($0.value) == value }?.name ?? ""
         case .uuid: return uuidText(values + element * 16)
         case .fixedString, .string: return String(decoding: string(element), as: UTF8.self)
-        }
-    }
-
-    /// Whether a value is a float that is infinite or not a number.
-    func isNotFinite(_ element: Int) -> Bool {
-        switch type.scalar {
-        case .float32, .float64: !double(element).isFinite
-        default: false
-        }
-    }
-
-    /// Whether ``text(_:)`` is a JSON number or literal as it stands; all else wants quotes.
-    public var isBareInJSON: Bool {
-        switch type.scalar {
-        case .int, .uint, .bool, .float32, .float64: true
-        default: false
         }
     }
 

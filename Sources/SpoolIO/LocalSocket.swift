@@ -73,12 +73,17 @@ public enum LocalSocket {
     }
 
     /// The user whose process is at the other end, as the kernel noted it when it connected; nil if it does not tell.
-    public static func peerUser(of descriptor: Int32) -> UInt32? {
+    public static func peerUser(of descriptor: Int32) -> UInt32? { peer(of: descriptor)?.user }
+
+    /// The process at the other end, when it connected or listened; nil if the kernel does not tell.
+    public static func peerProcess(of descriptor: Int32) -> Int32? { peer(of: descriptor)?.process }
+
+    private static func peer(of descriptor: Int32) -> (process: Int32, user: UInt32)? {
         // struct ucred: process, user, group.
         var credentials: (Int32, UInt32, UInt32) = (0, .max, .max)
         var length = socklen_t(MemoryLayout.size(ofValue: credentials))
         guard getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0, length == 12 else { return nil }
-        return credentials.1
+        return (credentials.0, credentials.1)
     }
 
     public enum Transfer {

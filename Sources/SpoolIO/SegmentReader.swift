@@ -27,6 +27,13 @@ public enum SegmentItem: Sendable {
     case damaged(FormatError)
 }
 
+/// What a walk over a segment meets.
+public enum SegmentStep: Sendable {
+    case chunk(LocatedChunk)
+    /// Nothing can be read from this offset on up to the next chunk, and why.
+    case damage(at: UInt64, String)
+}
+
 /// Reads a segment frame by frame. It never looks past the limit that the caller sets.
 public struct SegmentReader {
     public let file: File
@@ -109,6 +116,26 @@ public struct SegmentReader {
             base += UInt64(window - 3)
         }
         return nil
+    }
+
+    /// Goes from chunk to chunk, in the order of writing, and steps over what is damaged.
+    ///
+    /// - Parameter limit: bytes of the segment that may be read; where they end within a frame, that is damage.
+    public func walk(limit: UInt64, _ visit: (SegmentStep) throws -> Void) throws {
+        var offset = start
+        while true {
+            switch try item(at: offset, limit: limit) {
+            case .chunk(let chunk):
+                offset = chunk.end
+                try visit(.chunk(chunk))
+            case .index, .end, .zeros: return
+            case .torn: return try visit(.damage(at: offset, "cut short"))
+            case .damaged(let error):
+                try visit(.damage(at: offset, "\(error)"))
+                guard let next = try resume(after: offset, limit: limit) else { return }
+                offset = next
+            }
+        }
     }
 
     /// The trailer at the end of the file; nil if the segment is not sealed.

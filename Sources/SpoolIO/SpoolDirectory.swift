@@ -95,6 +95,17 @@ public struct SpoolDirectory: Sendable {
         guard id == writer else { throw IOFailure("find the spool of writer \(writer) at", path, ENOENT) }
     }
 
+    /// The process that writes to the spool now; nil if none does, or it cannot be told.
+    ///
+    /// A lock that is free is taken for a moment, which a writer that starts at that moment would take for another writer: ask only where
+    /// there is one.
+    public func writerProcess() -> Int32? {
+        guard let lock = try? File.openForReading("\(path)/\(Self.lockName)"), (try? lock.lock()) == false,
+            let text = try? lock.read(16, at: 0)
+        else { return nil }
+        return Int32(String(decoding: text.prefix { $0 > 0x20 }, as: UTF8.self))
+    }
+
     /// Names of the tables that have a directory here.
     public func tables() throws(IOFailure) -> [String] {
         var tables: [String] = []

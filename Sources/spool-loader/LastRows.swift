@@ -124,25 +124,16 @@ struct LastRows {
         let reader = try SegmentReader(file: file)
         let size = try file.size()
         let limit = min(limit ?? size, size)
-        var offset = reader.start
-        while true {
-            switch try reader.item(at: offset, limit: limit) {
+        try reader.walk(limit: limit) { step in
+            switch step {
             case .chunk(let chunk):
-                offset = chunk.end
-                guard chunk.header.maxEventTime >= times.lowerBound, chunk.header.minEventTime <= times.upperBound else { continue }
+                guard chunk.header.maxEventTime >= times.lowerBound, chunk.header.minEventTime <= times.upperBound else { return }
                 do {
                     try take(try reader.block(of: chunk), chunk.header.firstSequence, reader.header)
                 } catch let error as FormatError {
                     problems.append("\(path) at \(chunk.offset): \(error)")
                 }
-            case .index, .end, .zeros: return
-            case .torn:
-                problems.append("\(path) at \(offset): cut short")
-                return
-            case .damaged(let error):
-                problems.append("\(path) at \(offset): \(error)")
-                guard let next = try reader.resume(after: offset, limit: limit) else { return }
-                offset = next
+            case .damage(let offset, let why): problems.append("\(path) at \(offset): \(why)")
             }
         }
     }

@@ -68,6 +68,10 @@ struct ProgressCounts: Equatable {
     var label = ""
     /// Whether more may come to `allRows`, since the spool is still being copied.
     var isGrowing = false
+    /// Whether `bytes` says something.
+    var hasBytes = true
+    /// How long the rest takes, where something else than the rate says so.
+    var secondsLeft: Double?
 }
 
 /// A rate per second that follows changes within seconds and does not jump with every batch.
@@ -134,10 +138,11 @@ struct ProgressText {
     private var rowRate: String { rowsPerSecond.map { "\(grouped(UInt64($0.rounded()))) rows/s" } ?? "- rows/s" }
     private var shortRows: String { "\(short(counts.rows)) of \(short(counts.allRows)) rows" + (counts.isGrowing ? " so far" : "") }
     private var shortRowRate: String { rowsPerSecond.map { "\(short(UInt64($0.rounded()))) rows/s" } ?? "- rows/s" }
-    private var byteRate: String { bytesPerSecond.map { "\(tenths($0 / 1e6)) MB/s" } ?? "- MB/s" }
+    private var byteRate: String { counts.hasBytes ? bytesPerSecond.map { "\(tenths($0 / 1e6)) MB/s" } ?? "- MB/s" : "" }
 
     /// How long the rest takes at this speed; nil if that cannot be said.
     private var secondsLeft: Double? {
+        if let seconds = counts.secondsLeft { return seconds }
         guard let rowsPerSecond, rowsPerSecond > 0, !counts.isGrowing, counts.allRows >= counts.rows else { return nil }
         return Double(counts.allRows - counts.rows) / rowsPerSecond
     }
@@ -177,7 +182,7 @@ struct ProgressText {
 
     /// For a file or a pipe.
     var plain: String {
-        var parts = ["\(rows) (\(percent))", rowRate, byteRate]
+        var parts = ["\(rows) (\(percent))", rowRate, byteRate].filter { !$0.isEmpty }
         if counts.rows < counts.allRows {
             if let secondsLeft { parts.append("\(clockText(secondsLeft)) left") }
         } else {

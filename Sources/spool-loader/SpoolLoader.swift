@@ -17,7 +17,7 @@ struct SpoolLoader: ParsableCommand {
         subcommands: [
             Run.self, Ls.self, Cat.self, Verify.self, Audit.self, BackfillCommand.self, RequeueCommand.self, Prune.self, Migrate.self,
             RollUpCommand.self, RetainCommand.self, StatusCommand.self, Top.self, Last.self,
-            Answers.self,
+            ReplayCommand.self, Answers.self,
         ])
 
     static func main() {

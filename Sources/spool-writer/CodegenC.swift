@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolRing
 
 /// Rows as C structures, for C11 and C++17: `coldpath_row.h` has the types of values, this makes a structure and a `publish` for each table.
 struct CodegenC {

@@ -2,6 +2,7 @@ import ArgumentParser
 import SpoolConfig
 import SpoolFormat
 import SpoolIO
+import SpoolRing
 
 extension SpoolWriter {
     struct Codegen: ParsableCommand {

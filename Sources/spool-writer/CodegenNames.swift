@@ -93,3 +93,8 @@ func memberNames(_ cases: [ColumnType.EnumCase], _ spell: (String) -> String) ->
     }
     return names
 }
+
+extension Column {
+    /// The type as the schema writes it, for people.
+    var schemaText: String { isLowCardinality ? "LowCardinality(\(type.wireText))" : type.wireText }
+}

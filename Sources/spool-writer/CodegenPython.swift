@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolRing
 
 /// Rows as functions of a Python module on top of the package `coldpath`: type checkers see the arguments, the package checks the values.
 struct CodegenPython {

@@ -1,4 +1,5 @@
 import SpoolFormat
+import SpoolRing
 
 /// Rows as Swift structures on top of `SpoolClient`.
 struct CodegenSwift {

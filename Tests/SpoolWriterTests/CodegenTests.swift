@@ -1,5 +1,6 @@
 import Foundation
 import SpoolFormat
+import SpoolRing
 import SpoolTesting
 import Testing
 

@@ -267,6 +267,11 @@ static inline uint64_t spool_ring_durable(const spool_ring *ring) {
     return __atomic_load_n(&ring->consumer->durable_position, __ATOMIC_ACQUIRE);
 }
 
+// Rows before this position are in the writer's memory. From half a ring on that waits to be taken, a writer thins market rows.
+static inline uint64_t spool_ring_taken(const spool_ring *ring) {
+    return __atomic_load_n(&ring->consumer->taken_position, __ATOMIC_ACQUIRE);
+}
+
 // Rows before this position are in ClickHouse. Stays 0 unless the writer can see the loader's checkpoints.
 static inline uint64_t spool_ring_loaded(const spool_ring *ring) {
     return __atomic_load_n(&ring->consumer->loaded_position, __ATOMIC_ACQUIRE);

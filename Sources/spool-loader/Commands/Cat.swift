@@ -85,39 +85,35 @@ private struct RowPrinter {
         let limit = min(limit ?? size, size)
         if csv, header != reader.header.columns {
             header = reader.header.columns
-            try put(RowText.csvHeader(reader.header.columns))
+            buffer.append(contentsOf: RowText.csvHeader(reader.header.columns).utf8)
+            try endLine()
         }
-        var offset = reader.start
-        while true {
-            switch try reader.item(at: offset, limit: limit) {
+        try reader.walk(limit: limit) { step in
+            switch step {
             case .chunk(let chunk):
-                offset = chunk.end
                 let header = chunk.header
                 guard header.endSequence > sequences.lowerBound, header.firstSequence <= sequences.upperBound,
                     header.maxEventTime >= times.from, header.minEventTime < times.to
-                else { continue }
+                else { return }
                 do {
                     try printRows(of: try reader.block(of: chunk), chunk, reader.header)
                 } catch let error as FormatError {
                     complain("\(path) at \(chunk.offset): rows \(header.firstSequence) to \(header.endSequence - 1): \(error)")
                 }
-            case .index, .end, .zeros: return
-            case .torn: return complain("\(path) at \(offset): cut short")
-            case .damaged(let error):
-                complain("\(path) at \(offset): \(error)")
-                guard let next = try reader.resume(after: offset, limit: limit) else { return }
-                offset = next
+            case .damage(let offset, let why): complain("\(path) at \(offset): \(why)")
             }
         }
     }
 
     private mutating func printRows(of block: NativeBlock, _ chunk: LocatedChunk, _ segment: SegmentHeader) throws(IOFailure) {
         let time = block.columns[segment.eventTimeColumn]
+        var rows = JSONRows(block, table: segment.table)
         for row in 0..<block.rows {
             let sequence = chunk.header.firstSequence + UInt64(row)
             let at = Int64(truncatingIfNeeded: time.integer(row))
             guard sequences.contains(sequence), at >= times.from, at < times.to else { continue }
-            try put(csv ? RowText.csv(block, row: row) : RowText.json(block, row: row, table: segment.table))
+            if csv { buffer.append(contentsOf: RowText.csv(block, row: row).utf8) } else { rows.append(row, to: &buffer) }
+            try endLine()
         }
     }
 
@@ -126,8 +122,7 @@ private struct RowPrinter {
         printToStandardError("spool-loader: \(text)")
     }
 
-    private mutating func put(_ line: String) throws(IOFailure) {
-        buffer.append(contentsOf: line.utf8)
+    private mutating func endLine() throws(IOFailure) {
         buffer.append(0x0A)
         if buffer.count > 1 << 16 { try end() }
     }

@@ -1,46 +1,47 @@
 import SpoolFormat
 
-/// How a table's rows lie in a ring (`docs/ring.md` §4): one computation for the generated code of every language.
-struct RowLayout {
-    enum Storage: Int {
+/// How a producer of ours lays a table's rows in a ring (`docs/ring.md` §4): one computation for the generated code of every language, and for
+/// `spool-loader replay`.
+public struct RowLayout {
+    public enum Storage: Int, Sendable {
         case fixed = 0
         case string = 1
         case name = 2
         case array = 3
     }
 
-    struct Field {
-        let column: Column
-        let storage: Storage
+    public struct Field: Sendable {
+        public let column: Column
+        public let storage: Storage
         /// In the row's fixed part.
-        let offset: Int
+        public let offset: Int
         /// Bytes in the fixed part.
-        let width: Int
+        public let width: Int
         /// Of the byte that is 1 for null; nil if the column cannot be null.
-        let nullOffset: Int?
+        public let nullOffset: Int?
         /// The value of a row that leaves the field out: bytes of the fixed part, zero without a DEFAULT.
-        let defaultBytes: [UInt8]
+        public let defaultBytes: [UInt8]
 
         /// Whether zeroed memory says something else than the column's DEFAULT.
-        var hasDefault: Bool {
+        public var hasDefault: Bool {
             switch storage {
             case .fixed: defaultBytes.contains { $0 != 0 }
             case .string, .name: !(column.defaultText ?? "").isEmpty
             case .array: false
             }
         }
-        var isNullable: Bool { nullOffset != nil }
-        var isText: Bool { storage == .string || storage == .name }
+        public var isNullable: Bool { nullOffset != nil }
+        public var isText: Bool { storage == .string || storage == .name }
     }
 
-    let schema: TableSchema
+    public let schema: TableSchema
     /// In the order of the schema.
-    let fields: [Field]
+    public let fields: [Field]
     /// Bytes of the fixed part; the tail begins right behind it.
-    let rowBytes: Int
+    public let rowBytes: Int
 
     /// - Parameter parseDefault: turns a DEFAULT literal into the bytes of one value.
-    init(_ schema: TableSchema, parseDefault: (Column) throws(SchemaError) -> [UInt8]) throws(SchemaError) {
+    public init(_ schema: TableSchema, parseDefault: (Column) throws(SchemaError) -> [UInt8]) throws(SchemaError) {
         self.schema = schema
         let storages = schema.columns.map(Self.storage)
         let widths = zip(schema.columns, storages).map(Self.width)
@@ -80,7 +81,7 @@ struct RowLayout {
 
     static let maxRowBytes = 65_536
     static let maxColumns = 1_024
-    static let maxTables = 64
+    public static let maxTables = 64
 
     private static func storage(_ column: Column) -> Storage {
         if column.type.shape == .array { return .array }
@@ -102,7 +103,7 @@ struct RowLayout {
     }
 
     /// The declaration as it stands in a ring's header.
-    var declaration: [UInt8] {
+    public var declaration: [UInt8] {
         var bytes: [UInt8] = []
         func put<Value: FixedWidthInteger>(_ value: Value) {
             withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
@@ -126,12 +127,7 @@ struct RowLayout {
     }
 
     /// By which generated code finds its table in a ring: `spool_table_key` of `coldpath_ring.h`.
-    var key: UInt64 {
+    public var key: UInt64 {
         declaration.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
-}
-
-extension Column {
-    /// The type as the schema writes it, for people.
-    var schemaText: String { isLowCardinality ? "LowCardinality(\(type.wireText))" : type.wireText }
 }
