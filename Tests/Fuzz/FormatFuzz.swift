@@ -47,7 +47,11 @@ enum FormatFuzz {
         }
         let columns = choice % 4 == 1 ? Samples.mixed.wireColumns : Array(Samples.mixed.wireColumns.prefix(Int(choice / 4) % 8 + 1))
         guard let block = try? NativeBlock(Array(rest), columns: columns) else { return }
-        for row in 0..<min(block.rows, 100) { _ = RowText.json(block, row: row, table: "t") }
+        for each in [block, block.moved(by: Int64(choice) << 55 | 1), block.moved(by: .min).leavingOut(["name", "ts"])] {
+            var rows = JSONRows(each, table: "t")
+            var text: [UInt8] = []
+            for row in 0..<min(each.rows, 100) { rows.append(row, to: &text) }
+        }
     }
 
     private static func each(_ bytes: UnsafeRawBufferPointer, mended offset: Int, _ decode: (UnsafeRawBufferPointer) -> Void) {

@@ -406,11 +406,22 @@ def test_two_replays_need_two_names(recorded: Path, make_target: Any) -> None:
         assert b'"durable":0' in connection.recv(4096)
         _, said = replay(recorded, "orders", *target.place("socket"), "--patience", "300ms", expect=(74,))
         assert "connected already" in said
+        assert "give another --client" in said
         replay(recorded, "orders", *target.place("socket"), "--client", "second", "--speed", "max")
-    # And one name may come as often as it likes: each run's rows are new ones.
+    # And one name may come as often as it likes: each run's rows are new ones, even if the run before was killed with lines that were not durable.
     for _ in range(2):
         replay(recorded, "orders", *target.place("socket"), "--speed", "max")
     assert len(rows(target.spool, "orders")) == 3 * len(rows(recorded, "orders"))
+    process = subprocess.Popen([str(part) for part in (binary("spool-loader"), "replay", "--spool", recorded, "--order", "time", "market_data", *target.place("socket"), "--speed", "max")],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert wait_until(lambda: (target.spool / "market_data").exists(), 20)
+    process.kill()
+    process.wait()
+    target.process.kill()
+    target.start()
+    before = len(rows(target.spool, "market_data"))
+    replay(recorded, "market_data", *target.place("socket"), "--speed", "max")
+    assert len(rows(target.spool, "market_data")) == before + 3_000
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"{}\n" * 50_000, b"\x00\xff\n", b'{"client":"replay","durable":18446744073709551615}\n{"client":"replay","durable":1}\n',

@@ -122,11 +122,13 @@ struct Replay {
         // Only now is it known when the first row goes.
         if movesTimes { rows.shift = ReplayPace.shift(span, speed, now: Clock.now()) }
         report.shiftNanoseconds = rows.shift
+        // Opened before the clock starts: the first row is not to be late for it.
+        let first = try rows.next()
         let begun = Clock.monotonic()
         let pace = ReplayPace(speed, first: span.lowerBound, begun: begun)
         end = speed == .max ? nil : pace.due(span.upperBound)
         defer { summarize(begun) }
-        try publish(pace, progress)
+        if let first { try publish(first, pace, progress) } else { report.isComplete = true }
         report.seconds = Double(Clock.monotonic() - begun) / 1e9
         progress.update {
             $0.rows = report.published
@@ -136,10 +138,11 @@ struct Replay {
         report.isDurable = true
     }
 
-    private mutating func publish(_ pace: ReplayPace, _ progress: Progress) throws {
+    private mutating func publish(_ first: RecordedRow, _ pace: ReplayPace, _ progress: Progress) throws {
         var now = Clock.monotonic()
         var untilLook = Self.stride
-        while let row = try rows.next() {
+        var next: RecordedRow? = first
+        while let row = next {
             let due = pace.due(row.time)
             untilLook -= 1
             if untilLook == 0 || due > now {
@@ -163,6 +166,7 @@ struct Replay {
                 if stop.isAsked { return }
             }
             if case .times = speed { report.latestSeconds = max(report.latestSeconds, Double(now - due) / 1e9) }
+            next = try rows.next()
         }
         report.isComplete = true
     }
@@ -199,7 +203,7 @@ struct Replay {
             movedAt = now
         }
         guard now - movedAt <= patience else {
-            throw CommandFailure("nothing has moved for \(patience / 1_000_000_000) s: \(target.trouble)", code: 74)
+            throw CommandFailure("nothing has moved for \(Double(patience) / 1e9) s: \(target.trouble)", code: 74)
         }
     }
 

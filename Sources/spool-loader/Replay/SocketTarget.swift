@@ -22,16 +22,21 @@ final class SocketTarget: ReplayTarget {
         let client: String?
         let durable: UInt64?
         let dropped: UInt64?
+        let unnamedRefusals: UInt64?
         let error: String?
         let refusal: Refusal?
 
-        enum CodingKeys: String, CodingKey { case client, durable, dropped, error, refused }
+        enum CodingKeys: String, CodingKey {
+            case client, durable, dropped, error, refused
+            case unnamedRefusals = "unreported_refusals"
+        }
 
         init(from decoder: any Decoder) throws {
             let fields = try decoder.container(keyedBy: CodingKeys.self)
             client = try fields.decodeIfPresent(String.self, forKey: .client)
             durable = try fields.decodeIfPresent(UInt64.self, forKey: .durable)
             dropped = try fields.decodeIfPresent(UInt64.self, forKey: .dropped)
+            unnamedRefusals = try fields.decodeIfPresent(UInt64.self, forKey: .unnamedRefusals)
             error = try fields.decodeIfPresent(String.self, forKey: .error)
             // A count in the reports on how things go, an object for a line.
             refusal = try? fields.decodeIfPresent(Refusal.self, forKey: .refused)
@@ -81,6 +86,8 @@ final class SocketTarget: ReplayTarget {
         self.client = client
         self.tables = tables
         self.check = check
+        // Grown by doubling it would take twice as much.
+        lines.reserveCapacity(Self.window * 5 / 4 + 2 << 20)
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
@@ -133,7 +140,9 @@ final class SocketTarget: ReplayTarget {
             return
         }
         try check(descriptor)
-        greeting = Array("{\"client\":\(RowText.quoted(client)),\"resume\":true,\"from\":\(number ?? 0)}\n".utf8)
+        // At first behind everything that this name ever sent, be it durable or not; then from the first line that is not known to be.
+        let resumption = number.map { ",\"resume\":true,\"from\":\($0)" } ?? ""
+        greeting = Array("{\"client\":\(RowText.quoted(client))\(resumption)}\n".utf8)
         isGreeted = false
         received.removeAll()
     }
@@ -189,9 +198,10 @@ final class SocketTarget: ReplayTarget {
         if let error = answer.error {
             // While the last connection is still drained it has the name for a moment.
             guard error.contains("connected already") else { throw CommandFailure("the writer at \(path): \(error)", code: 74) }
-            return disconnect("the writer at \(path): \(error)")
+            return disconnect("the writer at \(path): \(error); if that is another replay, give another --client")
         }
         if let refusal = answer.refusal { return note(refusal) }
+        if let count = answer.unnamedRefusals { refused &+= count }
         guard let durable = answer.durable else { return }
         if let count = answer.dropped { dropped.now = count }
         guard answer.client != nil else { return advance(to: durable) }
@@ -219,8 +229,8 @@ final class SocketTarget: ReplayTarget {
         sent = max(sent, head)
         self.number = number + UInt64(count)
         moved += UInt64(count)
-        // Moved down when half is done: each line moves once on average.
-        guard done == ends.count || head > lines.count / 2 else { return }
+        // Moved down now and then: a byte moves a few times, and the room for durable lines stays small.
+        guard done == ends.count || head >= Self.window / 4 else { return }
         lines.removeFirst(head)
         sent -= head
         ends = ends[done...].map { $0 - head }
