@@ -461,6 +461,52 @@ def test_a_peer_that_talks_nonsense_ends_in_a_message(answer: bytes, recorded: P
     assert done.stderr.count("spool-loader: ") == 1 or done.returncode == 1
 
 
+@pytest.mark.parametrize("first", [18446744073709551615, 5])
+def test_a_peer_that_comes_back_with_less_ends_in_a_message(first: int, recorded: Path, tmp_path: Path) -> None:
+    path = Path(os.path.relpath(tmp_path / "fake.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+
+        def serve() -> None:
+            for durable in (first, 1):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.sendall(b'{"client":"replay","durable":%d}\n{"accepted":1,"refused":0,"dropped":18446744073709551615,"durable":%d}\n' % (durable, durable))
+                    connection.recv(1 << 16)
+                    if durable == first:
+                        # Until lines have come.
+                        connection.recv(1 << 16)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        _, said = replay(recorded, "--socket", path, "--speed", "max", "--patience", "5s", expect=(74,))
+        server.join(20)
+    assert f"asks producer replay for line 1, and {first} to" in said and not server.is_alive()
+
+
+def test_a_peer_without_end_ends_in_a_message(recorded: Path, tmp_path: Path) -> None:
+    path = Path(os.path.relpath(tmp_path / "fake.sock"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                try:
+                    while True:
+                        connection.sendall(b"x" * 65_536)
+                except OSError:
+                    pass
+
+        server = threading.Thread(target=serve)
+        server.start()
+        _, said = replay(recorded, "--socket", path, "--speed", "max", expect=(74,))
+        server.join(20)
+    assert "without an end" in said and not server.is_alive()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stop_keeps_what_was_published(kind: str, recorded: Path, make_target: Any) -> None:
     target = make_target(clients.ROOT / "schemas")

@@ -114,7 +114,7 @@ final class RingTarget: ReplayTarget {
     var isReady: Bool { isChecked && rings.allSatisfy { $0.ring.state == .attached } }
     var isDurable: Bool { rings.allSatisfy { $0.ring.durablePosition >= $0.ring.position } }
     var moved: UInt64 { rings.reduce(0) { $0 &+ $1.ring.durablePosition } }
-    var refused: UInt64 { rings.reduce(0) { $0 + $1.ring.refusedRows } }
+    var refused: UInt64 { rings.reduce(0) { $0 &+ $1.ring.refusedRows } }
     var refusals: [String] { refused > 0 ? ["the writer's log says which rows it refused, and why"] : [] }
     var trouble: String { rings.lazy.compactMap(trouble(of:)).first ?? "the writer drains nothing" }
 

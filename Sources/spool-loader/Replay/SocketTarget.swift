@@ -11,6 +11,7 @@ final class SocketTarget: ReplayTarget {
     private static let window = 64 << 20
     private static let retryEvery: Int64 = 50_000_000
     private static let namedRefusals = 10
+    private static let longestAnswer = 1 << 20
 
     /// What the writer says. Each field stands in some of its answers only.
     private struct Answer: Decodable {
@@ -94,7 +95,7 @@ final class SocketTarget: ReplayTarget {
 
     var isReady: Bool { number != nil }
     var isDurable: Bool { done == ends.count }
-    var droppedRows: UInt64 { dropped.before + dropped.now }
+    var droppedRows: UInt64 { dropped.before &+ dropped.now }
 
     func publish(_ row: RecordedRow) throws -> ReplayedRow? {
         guard number != nil, lines.count - head < Self.window else { return nil }
@@ -172,11 +173,11 @@ final class SocketTarget: ReplayTarget {
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while descriptor >= 0 {
             switch chunk.withUnsafeMutableBytes({ LocalSocket.receive(descriptor, into: $0) }) {
-            case .bytes(let count): received.append(contentsOf: chunk[..<count])
-            case .wait: return try takeAnswers()
-            case .ended:
+            case .bytes(let count):
+                received.append(contentsOf: chunk[..<count])
                 try takeAnswers()
-                if descriptor >= 0 { disconnect("the writer at \(path) has closed the connection") }
+            case .wait: return
+            case .ended: disconnect("the writer at \(path) has closed the connection")
             }
         }
     }
@@ -192,6 +193,9 @@ final class SocketTarget: ReplayTarget {
             try take(answer)
         }
         received.removeFirst(min(start, received.count))
+        guard received.count <= Self.longestAnswer else {
+            throw CommandFailure("\(path) is no writer's socket: it says more than \(Self.longestAnswer) bytes without an end", code: 74)
+        }
     }
 
     private func take(_ answer: Answer) throws {
@@ -209,7 +213,7 @@ final class SocketTarget: ReplayTarget {
         if number == nil { number = durable }
         guard let number, durable >= number, durable - number <= UInt64(ends.count - done) else {
             throw CommandFailure(
-                "the writer at \(path) asks producer \(client) for line \(durable), and \(number ?? 0) to \((number ?? 0) + UInt64(ends.count - done)) can be sent: give another --client",
+                "the writer at \(path) asks producer \(client) for line \(durable), and \(number ?? 0) to \((number ?? 0) &+ UInt64(ends.count - done)) can be sent: give another --client",
                 code: 74)
         }
         advance(to: durable)
